@@ -1,0 +1,1 @@
+"""The Panel app: views, plots, theme, run library and command line."""

@@ -1,0 +1,33 @@
+"""The errors DeepTracker raises: each says what was given, what is allowed and what to do."""
+
+
+class DeepTrackerError(Exception):
+    """Base of every error that DeepTracker raises on purpose."""
+
+
+class NotARunError(DeepTrackerError):
+    """The path holds no recorded run."""
+
+
+class RunFormatError(DeepTrackerError):
+    """The run is damaged, or was written by a newer format than this version reads."""
+
+
+class RunAccessError(DeepTrackerError):
+    """The operating system refuses to read or write the run."""
+
+
+class RunExistsError(DeepTrackerError):
+    """A run is already recorded at the path."""
+
+
+class RunLockedError(DeepTrackerError):
+    """Another process is recording into the run."""
+
+
+class RecordingError(DeepTrackerError):
+    """What was handed to the recorder, or its disk, does not let it go on."""
+
+
+class QueryError(DeepTrackerError, ValueError):
+    """A query names something the run does not have, or a window that is no window."""

@@ -1,0 +1,1 @@
+"""The PyTorch recorder: statistics, hooks, validation, and the demo training."""
