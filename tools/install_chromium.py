@@ -35,8 +35,11 @@ def candidates() -> Iterator[Path]:
 
 
 def playwright_path() -> Path | None:
-    """Return where Playwright keeps its own Chromium, there or not; None where Playwright is not installed."""
-    question = "from playwright.sync_api import sync_playwright as s\nwith s() as p: print(p.chromium.executable_path)"
+    """Return where Playwright keeps its own Chromium, there or not; None without Playwright."""
+    question = (
+        "from playwright.sync_api import sync_playwright\n"
+        "with sync_playwright() as p: print(p.chromium.executable_path)"
+    )
     answer = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True)
     return Path(answer.stdout.strip()) if answer.returncode == 0 else None
 

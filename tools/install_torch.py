@@ -1,6 +1,6 @@
 """Install PyTorch into the environment that runs this script: a CPU build wherever no NVIDIA GPU is found.
 
-On Linux a plain `pip install torch` brings several gigabytes of CUDA libraries, GPU or not. So, in this order:
+On Linux a plain `pip install torch` brings several gigabytes of CUDA libraries, GPU or not. So, in order:
 
 1. A PyTorch that is already here and new enough stays.
 2. Where it can use a GPU, or where pip's own build is a CPU build anyway (macOS, Windows): plain pip.
