@@ -1,0 +1,61 @@
+"""What the page says when there is nothing to draw: what happened, and what to do."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from deeptracker.data_model.errors import DeepTrackerError
+
+STYLES = """
+.notice { display: flex; flex-direction: column; gap: 6px; max-width: 620px;
+  margin: 32px auto; padding: 0 24px; line-height: 1.5; color: var(--mui-palette-text-secondary, inherit);
+  overflow-wrap: anywhere; }
+.notice h3 { margin: 0; font-size: 15px; font-weight: 600; color: var(--mui-palette-text-primary, inherit); }
+.notice p { margin: 0; font-size: 13px; }
+.notice pre { margin: 8px 0 0; padding: 8px 12px; overflow: auto; max-height: 220px; font-size: 12px;
+  border: 1px solid var(--mui-palette-divider, #8884); border-radius: 6px; }
+.notice code { font-size: 12px; }
+.notice summary { cursor: pointer; font-size: 12px; }
+"""
+
+
+def notice(title: str, *paragraphs: str, code: str = "", details: str = "") -> pn.pane.HTML:
+    """Return a quiet message: title, paragraphs of plain text, code to copy, details to unfold."""
+    parts = [f"<h3>{escape(title)}</h3>", *(f"<p>{escape(text)}</p>" for text in paragraphs)]
+    if code:
+        parts.append(f"<pre>{escape(code)}</pre>")
+    if details:
+        parts.append(f"<details><summary>Details</summary><pre>{escape(details)}</pre></details>")
+    body = f'<div class="notice" role="status">{"".join(parts)}</div>'
+    return pn.pane.HTML(body, stylesheets=[STYLES], sizing_mode="stretch_width", margin=0)
+
+
+def failure(title: str, error: Exception, retry: Callable[[], None] | None = None) -> pn.Column:
+    """Return the message for an exception: ours speak for themselves, others show their details."""
+    if isinstance(error, DeepTrackerError):
+        message = notice(f"{title} cannot be shown", str(error))
+    else:
+        message = notice(
+            f"{title} failed",
+            f"{type(error).__name__}: {error}"[:500],
+            "The rest of the page goes on. Try again, or reload the page; if it comes back, the details "
+            "below belong into a bug report.",
+            details="".join(traceback.format_exception(error))[-8000:],
+        )
+    parts: list[Any] = [message]
+    if retry is not None:
+        button = pmui.Button(
+            label="Try again",
+            variant="outlined",
+            size="small",
+            on_click=lambda event: retry(),
+            align="center",
+        )
+        parts.append(button)
+    return pn.Column(*parts, sizing_mode="stretch_width", css_classes=["view-failure"], margin=0)

@@ -1,0 +1,1 @@
+"""The views of a run, one file each; `deeptracker.app.views.base` finds them by looking into this folder."""
