@@ -1,0 +1,90 @@
+"""What a rule is: thresholds as Params, the source they come from, and `find` from a run to anomalies."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import param
+import xarray as xr
+
+from deeptracker.data_model.anomaly import Anomaly, Kind
+from deeptracker.data_model.vocabulary import Layer, Statistic
+
+Window = tuple[int, int] | None
+
+
+class RunData(Protocol):
+    """The part of a run that rules read; see `deeptracker.data_model.run.Run`."""
+
+    @property
+    def iterations(self) -> tuple[int, int]: ...  # noqa: D102
+    @property
+    def scalar_names(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def scalars(self) -> xr.Dataset: ...  # noqa: D102
+    @property
+    def filters(self) -> xr.Dataset: ...  # noqa: D102
+    @property
+    def filter_layer(self) -> npt.NDArray[np.int32]: ...  # noqa: D102
+    @property
+    def layer_list(self) -> Sequence[Layer]: ...  # noqa: D102
+    @property
+    def layer_statistics(self) -> Sequence[Statistic]: ...  # noqa: D102
+    @property
+    def class_names(self) -> Sequence[str]: ...  # noqa: D102
+    def query(self, variable: str, **options: Any) -> xr.Dataset: ...  # noqa: D102
+    def validation_results(self) -> Any: ...  # noqa: D102
+
+
+class Rule(param.Parameterized):
+    """A rule of the anomaly search. A new rule is one new file with one subclass in this folder.
+
+    A subclass sets `name` (the rule's name in the table), `kind` (of the entities it judges), `title` (for
+    people) and `source` (where the rule and its thresholds come from). Its other Params are its thresholds:
+    they need `doc` and `bounds`, and become its controls in the app. `landmark` marks rules that find
+    landmarks, not anomalies.
+
+    The answer for a window is the answer for the whole run, clipped to the window: what a rule says about an
+    iteration rests on what was recorded there and before (and for some rules a stated number of records
+    after), never on where a query begins.
+    """
+
+    name = param.String(default="rule", constant=True, doc="The rule's name in the table of anomalies.")
+    kind: ClassVar[Kind]
+    title: ClassVar[str]
+    source: ClassVar[str]
+    landmark: ClassVar[bool] = False
+
+    @abstractmethod
+    def find(self, run: RunData, iterations: Window = None) -> list[Anomaly]:
+        """Return what the rule finds in `iterations` [start, stop), or in the whole run."""
+
+    @classmethod
+    def thresholds(cls) -> list[str]:
+        """Return the names of the rule's own Params, in the order of their definition."""
+        return [name for name in cls.param if name != "name"]
+
+    def anomaly(self, entity: str, index: int, span: tuple[int, int], score: float, message: str) -> Anomaly:
+        """Return one finding of this rule."""
+        return Anomaly(self.name, self.kind, entity, int(index), int(span[0]), int(span[1]), float(score), message)
+
+
+def clip(anomalies: list[Anomaly], iterations: Window) -> list[Anomaly]:
+    """Keep what lies inside the window, cut at its ends."""
+    return [part for anomaly in anomalies if (part := anomaly.clip(iterations)) is not None]
+
+
+def spans(iteration: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return start and stop of the iterations that each record stands for: up to the next record.
+
+    The last record is given the length of the one before it, or one iteration where it is the only one.
+    """
+    if len(iteration) == 0:
+        return iteration, iteration
+    gaps = np.diff(iteration)
+    last = gaps[-1] if len(gaps) else 1
+    return iteration, iteration + np.append(gaps, last)

@@ -1,0 +1,70 @@
+"""Changes of the learning rate: landmarks, drawn as such, to which other rules and eyes can refer."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import param
+
+from deeptracker.data_model.anomaly import Anomaly, Kind
+from deeptracker.data_model.rules.base import Rule, RunData, Window, clip
+
+
+def changes(values: npt.NDArray[Any], ratio: float) -> list[tuple[int, int]]:
+    """Return spans [first, last] of positions at which a series changed by more than `ratio` from one to the
+    next.
+
+    Changes at consecutive positions are one span (a warm-up, the end of a cosine). A change from or to 0
+    counts.
+    """
+    before, after = values[:-1], values[1:]
+    low, high = np.minimum(before, after), np.maximum(before, after)
+    changed = np.flatnonzero((high > low * ratio) & (high > 0)) + 1
+    if len(changed) == 0:
+        return []
+    cuts = np.flatnonzero(np.diff(changed) > 1) + 1
+    return [(int(part[0]), int(part[-1])) for part in np.split(changed, cuts)]
+
+
+class LearningRateChange(Rule):
+    """The learning rate changes markedly from one record to the next. A landmark, not an anomaly."""
+
+    name = param.String(default="learning_rate_change", constant=True, doc="The rule's name in the table.")
+    kind: ClassVar[Kind] = Kind.SCALAR
+    title: ClassVar[str] = "Learning-rate change"
+    source: ClassVar[str] = "DeepTracker paper: learning-rate drops as the landmarks of a training"
+    landmark: ClassVar[bool] = True
+
+    ratio = param.Number(
+        default=1.05,
+        bounds=(1, 100),
+        inclusive_bounds=(False, True),
+        doc="Factor between two records above which it is a change; slow schedules leave no landmark.",
+    )
+
+    def find(self, run: RunData, iterations: Window = None) -> list[Anomaly]:
+        """Return a landmark per change, for every scalar whose name begins with learning_rate; score = |ln
+        ratio|."""
+        anomalies = []
+        for index, name in enumerate(run.scalar_names):
+            if name.startswith("learning_rate"):
+                anomalies += self._of_scalar(run, name, index)
+        return clip(anomalies, iterations)
+
+    def _of_scalar(self, run: RunData, name: str, index: int) -> list[Anomaly]:
+        values = np.asarray(run.scalars[name].values, np.float64)
+        known = np.isfinite(values) & (values >= 0)
+        iteration = np.asarray(run.scalars["iteration"].values, np.int64)[known]
+        values = values[known]
+        found = []
+        for first, last in changes(values, self.ratio):
+            old, new = float(values[first - 1]), float(values[last])
+            smallest = np.finfo(np.float64).tiny
+            score = abs(np.log(max(new, smallest) / max(old, smallest)))
+            way = "rose" if new > old else "fell"
+            gradual = f" over {iteration[last] - iteration[first] + 1:,} iterations" if last > first else ""
+            message = f"{name} {way} from {old:g} to {new:g}{gradual}"
+            found.append(self.anomaly(name, index, (iteration[first], iteration[last] + 1), score, message))
+        return found
