@@ -12,10 +12,14 @@ class Selection(param.Parameterized):
     """
 
     window = param.Range(
-        default=None, allow_None=True, doc="Iterations [start, stop) on screen in every view; None: the whole run."
+        default=None,
+        allow_None=True,
+        doc="Iterations [start, stop) on screen in every view; None: the whole run.",
     )
     brush = param.Range(
-        default=None, allow_None=True, doc="Iterations [start, stop) brushed for the correlation; None: the window."
+        default=None,
+        allow_None=True,
+        doc="Iterations [start, stop) brushed for the correlation; None: the window.",
     )
     cursor = param.Integer(default=None, allow_None=True, bounds=(0, None), doc="The iteration pointed at.")
     statistic = param.String(default="", doc="Name of the layer statistic shown; empty: the view's own default.")

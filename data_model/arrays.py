@@ -1,0 +1,80 @@
+"""The zarr arrays of a run: write-once shards, small inner chunks, one codec."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec
+
+from deeptracker.data_model.tree import ArrayTree
+
+SHARD_BYTES = 16 << 20
+"""A shard, and so each buffer of the writer, is kept near this size uncompressed."""
+
+MOST_RECORDS = 1024
+FEWEST_RECORDS = 16
+
+
+@dataclass(frozen=True)
+class Field:
+    """One array of a log: a value of shape `shape` per record, along dimensions `dims` besides the record's own.
+
+    `chunks` and `shards` are sizes along `dims`. The record axis comes last where `record_last`, so that a series
+    lies contiguously, and first otherwise.
+    """
+
+    name: str
+    dtype: str
+    fill: Any
+    dims: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
+    chunks: tuple[int, ...] = ()
+    shards: tuple[int, ...] = ()
+    record_last: bool = False
+    meaning: str = ""
+
+    @property
+    def record_bytes(self) -> int:
+        """Bytes of one record, uncompressed."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    def oriented(self, block: NDArray[Any]) -> NDArray[Any]:
+        """Turn a block with the record axis first into the order of the array."""
+        return np.ascontiguousarray(np.moveaxis(block, 0, -1)) if self.record_last else block
+
+    def place(self, trailing: Sequence[Any], record: Any) -> tuple[Any, ...]:
+        """Return an index or a shape in the order of the array."""
+        return (*trailing, record) if self.record_last else (record, *trailing)
+
+
+def records_per_shard(fields: Sequence[Field]) -> int:
+    """Return the power of two of records whose fields together stay near `SHARD_BYTES`."""
+    per_record = max(1, sum(field.record_bytes for field in fields))
+    fitting = max(FEWEST_RECORDS, min(MOST_RECORDS, SHARD_BYTES // per_record))
+    return 1 << (fitting.bit_length() - 1)
+
+
+def create_array(tree: ArrayTree, group: str, field: Field, record_dim: str, records: int) -> zarr.Array[Any]:
+    """Create the array of a field, still without records, in shards of `records` records."""
+    return tree.create(
+        f"{group}/{field.name}",
+        shape=field.place(field.shape, 0),
+        shards=field.place(field.shards, records),
+        chunks=field.place(field.chunks, records),
+        dtype=field.dtype,
+        fill_value=field.fill,
+        dimension_names=field.place(field.dims, record_dim),
+        compressors=codec(field.dtype),
+        attributes={"long_name": field.meaning} if field.meaning else {},
+    )
+
+
+def codec(dtype: str) -> BloscCodec:
+    """Return the codec of all numeric arrays: the fastest to decode of those tried, at a ratio of about 1.3."""
+    return BloscCodec(typesize=np.dtype(dtype).itemsize, cname="lz4", clevel=5, shuffle="shuffle")

@@ -1,0 +1,71 @@
+"""A run as of one commit: everything is read by one root, and so what is read belongs together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import zarr
+
+from deeptracker.data_model.errors import RunFormatError
+from deeptracker.data_model.families import ENTITY, SNAPSHOTS, VALIDATION, snapshot_field, validation_fields
+from deeptracker.data_model.family_reader import FamilyReader
+from deeptracker.data_model.log_reader import LogReader
+from deeptracker.data_model.manifest import ROOT, read_root
+
+
+class Commit:
+    """The readers of one commit. Tail pieces are taken over from the readers of the commit before."""
+
+    def __init__(self, path: Path, before: Commit | None = None) -> None:
+        """Read the root of the run at `path`; raises what `read_root` raises."""
+        self.path = path
+        self.stamp = root_stamp(path)
+        self.manifest, nodes = read_root(path)
+        self._group = _open_arrays(path)
+        self.families: dict[str, FamilyReader] = {}
+        self.validation = self.snapshots = None
+        if before is not None and before.manifest.generation != self.manifest.generation:
+            before = None
+        for name, entry in self.manifest.logs.items():
+            if name in ENTITY and f"{name}/level_0/value" in nodes:
+                known = before.families.get(name) if before else None
+                self.families[name] = FamilyReader(path, self._group, name, entry, known.log.pieces if known else None)
+        self.validation = self._reader(VALIDATION, ("predicted", "probability", "rank", "iteration"), before)
+        self.snapshots = self._reader(SNAPSHOTS, ("weights", "iteration"), before)
+        self.validation_fields = {field.name: field for field in validation_fields(self.manifest.images)}
+        weights = self.manifest.logs[SNAPSHOTS].entities if SNAPSHOTS in self.manifest.logs else 0
+        self.snapshot_field = snapshot_field(weights)
+
+    def _reader(self, name: str, keys: tuple[str, ...], before: Commit | None) -> LogReader | None:
+        entry = self.manifest.logs.get(name)
+        if entry is None:
+            return None
+        known = getattr(before, name) if before else None
+        arrays = {key: self.array(f"{name}/{key}") for key in keys}
+        return LogReader(self.path, arrays, entry, known.pieces if known else None)
+
+    def array(self, path: str) -> zarr.Array:  # type: ignore[type-arg]
+        """Return an array by path as the commit describes it."""
+        try:
+            array = self._group[path]
+        except KeyError as error:
+            raise RunFormatError(f"{self.path} has no array {path}. Was the run copied completely?") from error
+        if not isinstance(array, zarr.Array):
+            raise RunFormatError(f"{self.path / path} should be an array and is a group.")
+        return array
+
+
+def root_stamp(path: Path) -> tuple[int, int, int]:
+    """Return what changes whenever another root is put in place; zeros when there is none."""
+    try:
+        status = (path / ROOT).stat()
+    except OSError:
+        return (0, 0, 0)
+    return (status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+def _open_arrays(path: Path) -> zarr.Group:
+    try:
+        return zarr.open_group(path, mode="r", use_consolidated=True)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise RunFormatError(f"{path / ROOT} names arrays that zarr cannot open ({error}).") from error

@@ -1,0 +1,73 @@
+"""How each kind of recorded data lies in the store: its group, dimensions, chunks and shards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from deeptracker.data_model.arrays import Field
+from deeptracker.data_model.vocabulary import FILTERS, LAYERS, SCALARS
+
+VALIDATION, SNAPSHOTS = "validation", "snapshots"
+
+ENTITY = {SCALARS: "scalar", LAYERS: "layer", FILTERS: "filter"}
+"""The families: what each is made of, besides statistics and iterations."""
+
+_SCALAR_ROOM = 64
+_FILTER_CHUNK = 512
+_IMAGE_CHUNK = 500
+_WEIGHT_CHUNK = 1 << 16
+
+MISSING_RESULT = -1
+"""Stands in `predicted` and `rank` for an image that a validation did not see."""
+
+
+def family_value(family: str, statistics: int, entities: int) -> Field:
+    """Describe the records of a family: (statistic, entity, record).
+
+    One inner chunk holds one statistic of many entities, so that a picture of one statistic reads nothing else.
+    """
+    chunk = {SCALARS: _SCALAR_ROOM, LAYERS: max(1, entities), FILTERS: max(1, min(entities, _FILTER_CHUNK))}[family]
+    shard = chunk * max(1, -(-entities // chunk))
+    return Field(
+        "value",
+        "float64" if family == SCALARS else "float32",
+        np.nan,
+        ("statistic", ENTITY[family]),
+        (statistics, entities),
+        (1, chunk),
+        (max(1, statistics), shard),
+        record_last=True,
+        meaning="NaN where nothing was recorded",
+    )
+
+
+def validation_fields(images: int) -> Sequence[Field]:
+    """Describe the results of validations: (validation, image)."""
+    shard = _IMAGE_CHUNK * max(1, -(-images // _IMAGE_CHUNK))
+
+    def per_image(name: str, dtype: str, fill: float, meaning: str) -> Field:
+        return Field(name, dtype, fill, ("image",), (images,), (_IMAGE_CHUNK,), (shard,), meaning=meaning)
+
+    return (
+        per_image("predicted", "int32", MISSING_RESULT, "class the image was taken for; -1: not validated"),
+        per_image("probability", "float32", np.nan, "probability given to the true class"),
+        per_image("rank", "int32", MISSING_RESULT, "rank of the true class, 0 when it came first; -1: not validated"),
+    )
+
+
+def snapshot_field(weights: int) -> Field:
+    """Describe the snapshots: all layers' weights, flattened and one after the other, (snapshot, weight)."""
+    chunk = max(1, min(weights, _WEIGHT_CHUNK))
+    shard = chunk * max(1, -(-weights // chunk))
+    return Field(
+        "weights",
+        "float32",
+        np.nan,
+        ("weight",),
+        (weights,),
+        (chunk,),
+        (shard,),
+        meaning="all layers' weights",
+    )

@@ -1,0 +1,116 @@
+"""The validation images: ids, classes and thumbnails, one row per image, in the order of the validation arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from deeptracker.data_model.arrays import codec
+from deeptracker.data_model.errors import RecordingError
+from deeptracker.data_model.manifest import Manifest
+from deeptracker.data_model.tree import ArrayTree
+
+GROUP = "images"
+_ROWS = 4096
+_THUMBNAILS = 64
+
+
+class ImageTable:
+    """Maps ids to rows. Images of the first validation are sorted by class; later ones are appended."""
+
+    def __init__(self, tree: ArrayTree, manifest: Manifest) -> None:
+        """Continue the table of a run, or start an empty one."""
+        self._tree = tree
+        self._manifest = manifest
+        known = manifest.images
+        self._rows: dict[str, int] = {}
+        self._classes = np.zeros(0, np.int32)
+        if known:
+            self._rows = {str(one): row for row, one in enumerate(np.asarray(tree[f"{GROUP}/id"][:known]))}
+            self._classes = np.asarray(tree[f"{GROUP}/class"][:known])
+
+    def place(self, ids: Sequence[str], classes: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the row of each id, taking new ids in; where a known image has another class now, that holds."""
+        if len(set(ids)) != len(ids):
+            raise RecordingError("An image came twice in one validation; give each image an id of its own.")
+        fresh = [number for number, one in enumerate(ids) if one not in self._rows]
+        if fresh:
+            fresh.sort(key=lambda number: (int(classes[number]), number))
+            self._append([ids[number] for number in fresh], classes[fresh])
+        rows = np.array([self._rows[one] for one in ids], np.int64)
+        if np.any(self._classes[rows] != classes):
+            self._classes[rows] = classes
+            self._array("class", "int32", 0, (), ())[:] = self._classes
+        return rows
+
+    def _append(self, ids: Sequence[str], classes: NDArray[np.int32]) -> None:
+        start, stop = len(self._rows), len(self._rows) + len(ids)
+        self._rows.update(zip(ids, range(start, stop), strict=True))
+        self._classes = np.append(self._classes, classes.astype(np.int32))
+        names = self._ids()
+        names.resize((stop,))
+        names[start:stop] = np.array(ids, dtype=np.dtypes.StringDType())
+        numbers = self._array("class", "int32", 0, (), ())
+        numbers.resize((stop,))
+        numbers[start:stop] = self._classes[start:stop]
+        if f"{GROUP}/thumbnail" in self._tree:
+            self._resize_thumbnails(stop)
+        self._manifest.images = stop
+
+    def _ids(self) -> zarr.Array[Any]:
+        path = f"{GROUP}/id"
+        if path in self._tree:
+            return self._tree[path]
+        strings = np.dtypes.StringDType()
+        return self._tree.create(path, shape=(0,), chunks=(_ROWS,), dtype=strings, dimension_names=("image",))
+
+    def _array(
+        self,
+        name: str,
+        dtype: str,
+        fill: int,
+        shape: tuple[int, ...],
+        dims: tuple[str, ...],
+        rows: int = _ROWS,
+    ) -> zarr.Array[Any]:
+        path = f"{GROUP}/{name}"
+        if path in self._tree:
+            return self._tree[path]
+        return self._tree.create(
+            path,
+            shape=(0, *shape),
+            chunks=(rows, *shape),
+            dtype=dtype,
+            fill_value=fill,
+            dimension_names=("image", *dims),
+            compressors=codec(dtype),
+        )
+
+    def _resize_thumbnails(self, rows: int) -> None:
+        shape = self._manifest.thumbnail_shape
+        pictures = self._array("thumbnail", "uint8", 0, shape, ("row", "column", "channel"), _THUMBNAILS)
+        pictures.resize((rows, *shape))
+        self._array("has_thumbnail", "bool", False, (), ()).resize((rows,))
+
+    def add_thumbnails(self, ids: Sequence[str], images: NDArray[np.uint8]) -> None:
+        """Keep a picture per id, (n, height, width, 3) uint8. Ids must be known from a validation."""
+        unknown = [one for one in ids if one not in self._rows]
+        if unknown:
+            raise RecordingError(f"Image {unknown[0]!r} is in no validation yet; log its result before its thumbnail.")
+        shape = tuple(images.shape[1:])
+        if not self._manifest.thumbnail_shape:
+            self._manifest.thumbnail_shape = shape
+        if shape != self._manifest.thumbnail_shape or images.dtype != np.uint8:
+            raise RecordingError(
+                f"Thumbnails of this run are uint8 {self._manifest.thumbnail_shape}; {images.dtype} {shape} was given."
+            )
+        self._resize_thumbnails(len(self._rows))
+        rows = np.array([self._rows[one] for one in ids], np.int64)
+        order = np.argsort(rows)
+        pictures = self._array("thumbnail", "uint8", 0, shape, ("row", "column", "channel"), _THUMBNAILS)
+        pictures.oindex[rows[order]] = images[order]
+        self._array("has_thumbnail", "bool", False, (), ()).oindex[rows] = True

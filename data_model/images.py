@@ -1,0 +1,74 @@
+"""The validation images of a run: who they are, what became of them, and each class's series, kept across commits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptracker.data_model.axis import IterationAxis
+from deeptracker.data_model.commit import Commit
+from deeptracker.data_model.validation_results import ValidationResults, class_series
+
+
+class Images:
+    """Images and validations as of one commit; class series grow by the new validations only."""
+
+    def __init__(self, commit: Commit, before: Images | None = None) -> None:
+        """Take the commit, and the images of the commit before for what need not be read again."""
+        self._commit = commit
+        manifest = commit.manifest
+        known = before if before is not None and len(before.ids) == manifest.images else None
+        self.ids: NDArray[Any] = known.ids if known else self._ids(manifest.images)
+        self.image_class = np.asarray(commit.array("images/class")[:]) if manifest.images else np.zeros(0, np.int32)
+        self.class_names = self._names()
+        entry = manifest.logs.get("validation")
+        self.axis = entry.axis if entry else IterationAxis()
+        self._series: NDArray[np.float32] | None = None
+        same = known is not None and np.array_equal(known.image_class, self.image_class)
+        if known is not None and same and known.axis.records <= self.axis.records and self._continues(known):
+            self._series = known._series
+
+    def _continues(self, before: Images) -> bool:
+        return self._commit.manifest.generation == before._commit.manifest.generation
+
+    def _ids(self, count: int) -> NDArray[Any]:
+        if not count:
+            return np.zeros(0, object)
+        return np.asarray(self._commit.array("images/id")[:]).astype(object)
+
+    def _names(self) -> list[str]:
+        given = list(self._commit.manifest.description.classes)
+        count = int(self.image_class.max(initial=-1)) + 1
+        return given + [str(number) for number in range(len(given), count)]
+
+    def results(self, images: Sequence[int] | slice | None = None, first: int = 0) -> ValidationResults:
+        """Return the results of validations from number `first` on."""
+        index = slice(None) if images is None else images if isinstance(images, slice) else np.asarray(images, np.int64)
+        reader, fields = self._commit.validation, self._commit.validation_fields
+        columns: dict[str, Any] = {}
+        for name, field in fields.items():
+            if reader is None:
+                columns[name] = np.zeros((0, len(self.ids[index])), field.dtype)
+            else:
+                columns[name] = reader.rows(name, first, self.axis.records, field, (index,))
+        iteration = self.axis.iterations(first, self.axis.records)
+        return ValidationResults(iteration, self.ids[index], self.image_class[index], **columns)
+
+    def class_series(self) -> tuple[NDArray[np.float32], IterationAxis]:
+        """Return error, loss and probability per class, (validation, 3, class + 1), last column: all images."""
+        done = len(self._series) if self._series is not None else 0
+        if self._series is None or done < self.axis.records:
+            new = class_series(self.results(first=done), len(self.class_names))
+            self._series = np.concatenate([self._series, new]) if self._series is not None and done else new
+        return self._series, self.axis
+
+    def thumbnail(self, image: int) -> NDArray[np.uint8] | None:
+        """Return an image's small picture, (height, width, 3) uint8; None when none was recorded."""
+        if not self._commit.manifest.thumbnail_shape or not 0 <= image < len(self.ids):
+            return None
+        if not bool(self._commit.array("images/has_thumbnail")[image]):
+            return None
+        return np.asarray(self._commit.array("images/thumbnail")[image])

@@ -1,0 +1,95 @@
+"""Reading records of a log: shards from zarr, the newest from the tail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from deeptracker.data_model.arrays import Field
+from deeptracker.data_model.errors import RunFormatError
+from deeptracker.data_model.manifest import LogEntry
+from deeptracker.data_model.tail import read_piece
+
+
+class LogReader:
+    """Reads one log as of one commit. Tail pieces are read once and kept, across commits, by name."""
+
+    def __init__(
+        self,
+        run: Path,
+        arrays: Mapping[str, zarr.Array[Any]],
+        entry: LogEntry,
+        pieces: dict[str, dict[str, NDArray[Any]]] | None = None,
+    ) -> None:
+        """Take the arrays and what is committed of them; `pieces` is the cache of a reader of an earlier commit."""
+        self.run, self.arrays, self.entry = run, arrays, entry
+        known = pieces or {}
+        self._pieces = {name: known[name] for name, _ in entry.tail if name in known}
+
+    @property
+    def pieces(self) -> dict[str, dict[str, NDArray[Any]]]:
+        """The tail pieces read so far, for the reader of the next commit."""
+        return self._pieces
+
+    def rows(self, key: str, start: int, stop: int, field: Field, select: Any = None) -> NDArray[Any]:
+        """Return records [start, stop) of a column, record axis first: (records, ...).
+
+        `select` is an index along each other dimension; None takes all.
+        """
+        index = tuple(slice(None) for _ in field.shape) if select is None else select
+        stop = min(stop, self.entry.records)
+        parts = []
+        if start < min(stop, self.entry.sharded):
+            parts.append(self._sharded(key, start, min(stop, self.entry.sharded), field, index))
+        if stop > self.entry.sharded:
+            parts.extend(self._tail(key, max(start, self.entry.sharded), stop, field, index))
+        if not parts:
+            probe = np.empty((0, *field.shape), field.dtype)
+            return probe[(slice(None), *index)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _sharded(self, key: str, start: int, stop: int, field: Field, index: tuple[Any, ...]) -> NDArray[Any]:
+        array = self.arrays[key]
+        try:
+            block = np.asarray(array.oindex[field.place(index, slice(start, stop))])
+        except (ValueError, RuntimeError, OSError) as error:
+            raise RunFormatError(
+                f"{self.run / array.path} cannot be read for records {start} to {stop} ({error}). "
+                "The other arrays and records of the run are not affected."
+            ) from error
+        return np.moveaxis(block, -1, 0) if field.record_last else block
+
+    def _tail(self, key: str, start: int, stop: int, field: Field, index: tuple[Any, ...]) -> list[NDArray[Any]]:
+        parts, first = [], self.entry.sharded
+        for name, rows in self.entry.tail:
+            if first < stop and first + rows > start:
+                values = widened(self._piece(name, rows)[key], field)
+                values = values[max(0, start - first) : stop - first]
+                parts.append(_select(values, index))
+            first += rows
+        return parts
+
+    def _piece(self, name: str, rows: int) -> dict[str, NDArray[Any]]:
+        if name not in self._pieces:
+            self._pieces[name] = read_piece(self.run, name, rows)
+        return self._pieces[name]
+
+
+def _select(values: NDArray[Any], index: tuple[Any, ...]) -> NDArray[Any]:
+    for axis, one in enumerate(index):
+        values = values[(slice(None),) * (axis + 1) + (one,)]
+    return values
+
+
+def widened(values: NDArray[Any], field: Field) -> NDArray[Any]:
+    """Return records as wide as the field is now: a piece written before new entities came lacks them."""
+    if values.shape[1:] == field.shape:
+        return values
+    wide = np.full((len(values), *field.shape), field.fill, field.dtype)
+    wide[(slice(None), *(slice(length) for length in values.shape[1:]))] = values
+    return wide

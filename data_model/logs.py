@@ -1,0 +1,154 @@
+"""All the logs of a run under one roof: families with their levels, validations, snapshots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptracker.data_model.arrays import Field, records_per_shard
+from deeptracker.data_model.coordinates import write_coordinates, write_scalar_names
+from deeptracker.data_model.families import (
+    ENTITY,
+    SNAPSHOTS,
+    VALIDATION,
+    family_value,
+    snapshot_field,
+    validation_fields,
+)
+from deeptracker.data_model.family_reader import FamilyReader
+from deeptracker.data_model.log_reader import LogReader
+from deeptracker.data_model.manifest import LogEntry, Manifest
+from deeptracker.data_model.pyramid import Pyramid
+from deeptracker.data_model.record_log import RecordLog
+from deeptracker.data_model.reduction import FACTOR
+from deeptracker.data_model.tree import ArrayTree
+from deeptracker.data_model.vocabulary import FILTERS, LAYERS, SCALARS
+
+
+class Logs:
+    """The writer's side of every log; opens each when it is first needed."""
+
+    def __init__(self, run: Path, tree: ArrayTree, manifest: Manifest) -> None:
+        """Continue the logs that the manifest describes."""
+        self._run, self._tree, self._manifest = run, tree, manifest
+        self._logs: dict[str, RecordLog] = {}
+        self._pyramids: dict[str, Pyramid] = {}
+        for name in manifest.logs:
+            self._open(name)
+
+    def describe(self) -> None:
+        """Write the coordinates that stock xarray reads: names of statistics and layers."""
+        write_coordinates(self._tree, self._manifest)
+
+    def __getitem__(self, name: str) -> RecordLog:
+        """Return a log, starting it when nothing was appended to it before."""
+        if name not in self._logs:
+            self._open(name)
+        return self._logs[name]
+
+    def _open(self, name: str, field: Field | None = None) -> None:
+        started = self._manifest.logs.get(name)
+        entry = started or LogEntry()
+        fields = [field] if field else self._fields(name, entry)
+        if started is None:
+            entry.records_per_shard = 1 if name == SNAPSHOTS else records_per_shard(fields)
+            self._manifest.logs[name] = entry
+        entry.entities = fields[0].shape[-1]
+        if name in ENTITY:
+            pyramid = self._pyramids[name] = Pyramid(self._tree, name, fields[0], entry)
+            self._logs[name] = RecordLog(
+                self._run,
+                self._tree,
+                f"{name}/level_0",
+                name,
+                "iteration",
+                fields,
+                entry,
+                on_shard=lambda columns: pyramid.push_records(columns["value"]),
+            )
+        else:
+            dim = "validation" if name == VALIDATION else "snapshot"
+            self._logs[name] = RecordLog(self._run, self._tree, name, name, dim, fields, entry)
+
+    def _fields(self, name: str, entry: LogEntry) -> list[Field]:
+        manifest = self._manifest
+        if name == SCALARS:
+            return [family_value(SCALARS, 1, len(manifest.scalars))]
+        if name == LAYERS:
+            return [family_value(LAYERS, len(manifest.layer_statistics), len(manifest.layers))]
+        if name == FILTERS:
+            filters = sum(layer.filters for layer in manifest.layers)
+            return [family_value(FILTERS, len(manifest.filter_statistics), filters)]
+        if name == VALIDATION:
+            return list(validation_fields(manifest.images))
+        return [snapshot_field(entry.entities)]
+
+    def grow_scalars(self) -> None:
+        """Follow the manifest to more scalars."""
+        count = len(self._manifest.scalars)
+        log = self[SCALARS]
+        log.grow("scalar", count)
+        log.entry.entities = count
+        self._pyramids[SCALARS].grow(log.fields["value"])
+        write_scalar_names(self._tree, self._manifest)
+
+    def grow_images(self) -> None:
+        """Follow the manifest to more validation images."""
+        log = self[VALIDATION]
+        log.grow("image", self._manifest.images)
+        log.entry.entities = self._manifest.images
+
+    def blank_validation(self) -> dict[str, NDArray[Any]]:
+        """Return one record of validation results with every image marked as not validated."""
+        fields = validation_fields(self._manifest.images)
+        return {field.name: np.full((1, *field.shape), field.fill, field.dtype) for field in fields}
+
+    def append_snapshot(self, iteration: int, flat: NDArray[np.float32]) -> None:
+        """Append one snapshot, all weights flattened."""
+        if SNAPSHOTS not in self._logs:
+            self._open(SNAPSHOTS, snapshot_field(len(flat)))
+        self._logs[SNAPSHOTS].append(np.array([iteration], np.int64), 1, {"weights": flat[None]})
+
+    def restore(self) -> None:
+        """Put what lies behind the last full shards back into memory, to go on from there."""
+        for name, log in self._logs.items():
+            entry = log.entry
+            start = entry.sharded // entry.records_per_shard * entry.records_per_shard
+            if name in ENTITY:
+                self._restore_levels(name, start)
+            reader = LogReader(self._run, log.arrays, entry)
+            columns = {key: reader.rows(key, start, entry.records, field) for key, field in log.fields.items()}
+            log.restore(columns, in_tail=start == entry.sharded)
+
+    def _restore_levels(self, name: str, start: int) -> None:
+        entry = self._logs[name].entry
+        reader = FamilyReader(self._run, self._tree, name, entry)
+        available, pending = start, []
+        for level in range(len(entry.levels) + 1):
+            kept = entry.levels[level] if level < len(entry.levels) else 0
+            kept = kept // entry.records_per_shard * entry.records_per_shard
+            pending.append(reader.all_summaries(level + 1, kept, available // FACTOR))
+            available = kept
+            if level < len(entry.levels):
+                entry.levels[level] = kept
+        self._pyramids[name].restore(pending)
+
+    def write_tails(self) -> None:
+        """Write every log's unfinished records to its tail."""
+        for log in self._logs.values():
+            log.write_tail()
+
+    def forget_dropped(self) -> None:
+        """After a commit, delete tail pieces that nobody reads any more."""
+        for log in self._logs.values():
+            log.forget_dropped()
+
+    def close(self) -> None:
+        """Write the unfinished shards of every log and every level."""
+        for name, log in self._logs.items():
+            rest = log.close()
+            if name in self._pyramids:
+                self._pyramids[name].close(rest["value"])

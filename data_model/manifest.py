@@ -1,0 +1,186 @@
+"""The root metadata of a run: the one file that says what is committed, and the only one a reader trusts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deeptracker.data_model.axis import IterationAxis
+from deeptracker.data_model.errors import NotARunError, RunFormatError
+from deeptracker.data_model.storage import read_file, require_folder, write_atomically
+from deeptracker.data_model.trust import check_arrays, check_tail_name
+from deeptracker.data_model.vocabulary import Description, Layer, Statistic
+
+FORMAT = "deeptracker"
+FORMAT_VERSION = 1
+ROOT = "zarr.json"
+
+
+@dataclass
+class LogEntry:
+    """What is committed of one log (a family, the validations, the snapshots).
+
+    `records` counts all committed records; the first `sharded` of them lie in shards, the rest in the tail pieces,
+    each a file name and its number of records. `levels[k]` counts the buckets of level k + 1 that lie in shards.
+    """
+
+    axis: IterationAxis = field(default_factory=IterationAxis)
+    sharded: int = 0
+    records_per_shard: int = 1
+    tail: list[tuple[str, int]] = field(default_factory=list)
+    levels: list[int] = field(default_factory=list)
+    entities: int = 0
+
+    @property
+    def records(self) -> int:
+        """All committed records."""
+        return self.axis.records
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry as plain JSON values."""
+        return {
+            "records": self.records,
+            "axis": self.axis.to_json(),
+            "sharded": self.sharded,
+            "records_per_shard": self.records_per_shard,
+            "tail": [list(piece) for piece in self.tail],
+            "levels": self.levels,
+            "entities": self.entities,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> LogEntry:
+        """Rebuild the entry, refusing numbers that contradict each other."""
+        tail = [(check_tail_name(str(name)), int(rows)) for name, rows in value["tail"]]
+        entry = cls(
+            axis=IterationAxis(value["axis"], int(value["records"])),
+            sharded=int(value["sharded"]),
+            records_per_shard=int(value["records_per_shard"]),
+            tail=tail,
+            levels=[int(rows) for rows in value["levels"]],
+            entities=int(value["entities"]),
+        )
+        counts = [
+            entry.sharded,
+            entry.records_per_shard - 1,
+            entry.entities,
+            *entry.levels,
+            *(n for _, n in tail),
+        ]
+        if min(counts) < 0 or entry.sharded + sum(rows for _, rows in tail) != entry.records:
+            raise ValueError(f"{entry.records} records cannot be {entry.sharded} in shards and a tail of {tail}")
+        entry.axis.check()
+        return entry
+
+
+@dataclass
+class Manifest:
+    """Everything the root of a run says, apart from the metadata of its arrays."""
+
+    description: Description = field(default_factory=Description)
+    layers: list[Layer] = field(default_factory=list)
+    layer_statistics: list[Statistic] = field(default_factory=list)
+    filter_statistics: list[Statistic] = field(default_factory=list)
+    scalars: list[str] = field(default_factory=list)
+    logs: dict[str, LogEntry] = field(default_factory=dict)
+    images: int = 0
+    thumbnail_shape: tuple[int, ...] = ()
+    notes: list[dict[str, Any]] = field(default_factory=list)
+    state: str = "recording"
+    created_at: float = 0.0
+    committed_at: float = 0.0
+    commits: int = 0
+    generation: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the attributes of the root group."""
+        plain = ("scalars", "images", "notes", "state", "created_at", "committed_at", "commits", "generation")
+        return {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "description": self.description.to_json(),
+            "layers": [layer.to_json() for layer in self.layers],
+            "layer_statistics": [statistic.to_json() for statistic in self.layer_statistics],
+            "filter_statistics": [statistic.to_json() for statistic in self.filter_statistics],
+            "logs": {name: entry.to_json() for name, entry in self.logs.items()},
+            "thumbnail_shape": list(self.thumbnail_shape),
+            **{name: getattr(self, name) for name in plain},
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Manifest:
+        """Rebuild the manifest from the attributes of the root group."""
+        return cls(
+            description=Description.from_json(value["description"]),
+            layers=[Layer.from_json(layer) for layer in value["layers"]],
+            layer_statistics=[Statistic.from_json(statistic) for statistic in value["layer_statistics"]],
+            filter_statistics=[Statistic.from_json(statistic) for statistic in value["filter_statistics"]],
+            scalars=[str(name) for name in value["scalars"]],
+            logs={str(name): LogEntry.from_json(entry) for name, entry in value["logs"].items()},
+            images=int(value["images"]),
+            thumbnail_shape=tuple(int(size) for size in value["thumbnail_shape"]),
+            notes=[dict(note) for note in value["notes"]],
+            state=str(value["state"]),
+            created_at=float(value["created_at"]),
+            committed_at=float(value["committed_at"]),
+            commits=int(value["commits"]),
+            generation=int(value["generation"]),
+        )
+
+
+def write_root(path: Path, manifest: Manifest, nodes: Mapping[str, Any]) -> None:
+    """Commit: put the manifest and the metadata of all arrays (`nodes`, by path) in place by one rename."""
+    root = {
+        "zarr_format": 3,
+        "node_type": "group",
+        "attributes": manifest.to_json(),
+        "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": dict(nodes)},
+    }
+    write_atomically(path / ROOT, json.dumps(root).encode(), durable=True)
+
+
+def read_root(path: Path) -> tuple[Manifest, dict[str, Any]]:
+    """Read what is committed: the manifest, and the metadata of every array by its path.
+
+    Raises NotARunError where there is no run, RunFormatError where it is damaged, hostile or of a newer format, and
+    RunAccessError where reading is refused.
+    """
+    require_folder(path)
+    try:
+        content = read_file(path / ROOT)
+    except FileNotFoundError as error:
+        hint = "it is empty" if not any(path.iterdir()) else f"it has no {ROOT}"
+        raise NotARunError(
+            f"{path} is not a run: {hint}. A run is a folder written by DeepTracker's Recorder."
+        ) from error
+    try:
+        root = json.loads(content)
+        attributes = root["attributes"]
+        named = attributes.get("format")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RunFormatError(
+            f"{path / ROOT} is damaged ({error}). Restore this file from a copy; the arrays beside it are untouched."
+        ) from error
+    if named != FORMAT:
+        raise NotARunError(f"{path} is a zarr group, but not one of DeepTracker's: its format is {named!r}.")
+    return _understand(path, root)
+
+
+def _understand(path: Path, root: Mapping[str, Any]) -> tuple[Manifest, dict[str, Any]]:
+    version = root["attributes"].get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise RunFormatError(
+            f"{path} has format version {version!r}; this DeepTracker reads up to {FORMAT_VERSION}. "
+            "Update it: pip install --upgrade deeptracker"
+        )
+    try:
+        nodes = check_arrays(root["consolidated_metadata"]["metadata"])
+        return Manifest.from_json(root["attributes"]), nodes
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise RunFormatError(
+            f"{path / ROOT} contradicts itself ({type(error).__name__}: {error}). "
+            "Restore this file from a copy; the arrays beside it are untouched."
+        ) from error

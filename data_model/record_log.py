@@ -1,0 +1,158 @@
+"""Appending records: buffered to whole shards that are written once, the unfinished rest in tail pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptracker.data_model.arrays import Field, create_array
+from deeptracker.data_model.axis import Iterations
+from deeptracker.data_model.manifest import LogEntry
+from deeptracker.data_model.tail import FOLDER, write_piece
+from deeptracker.data_model.tree import ArrayTree
+
+Columns = dict[str, NDArray[Any]]
+
+MOST_PIECES = 16
+"""More tail pieces than this are written again as one: opening a live run reads them all."""
+
+ITERATION = Field("iteration", "int64", 0, meaning="optimizer step, counted from the start of the run")
+
+
+class RecordLog:
+    """The growing arrays of one group. Nothing is committed here: the caller commits by writing the run's root."""
+
+    def __init__(
+        self,
+        run: Path,
+        tree: ArrayTree,
+        group: str,
+        name: str,
+        record_dim: str,
+        fields: Sequence[Field],
+        entry: LogEntry,
+        on_shard: Callable[[Columns], None] | None = None,
+    ) -> None:
+        """Continue the log described by `entry`, creating arrays that do not exist yet.
+
+        `on_shard` gets the records of every full shard, record axis first, right after it was written.
+        """
+        self.run, self.name, self.entry = run, name, entry
+        self.fields = {field.name: field for field in (*fields, ITERATION)}
+        self.records = entry.records_per_shard
+        self.arrays = {
+            key: tree[path]
+            if (path := f"{group}/{key}") in tree
+            else create_array(tree, group, field, record_dim, self.records)
+            for key, field in self.fields.items()
+        }
+        self._on_shard = on_shard
+        self._buffer = {key: self._blank(field) for key, field in self.fields.items()}
+        self._filled = entry.records - entry.sharded
+        self._pieced = self._filled
+        self._serial = 1 + max((int(piece.split("-")[1].split(".")[0]) for piece, _ in entry.tail), default=-1)
+        self._dropped: list[str] = []
+        self._droppable: list[str] = []
+
+    def _blank(self, field: Field) -> NDArray[Any]:
+        return np.full((self.records, *field.shape), field.fill, field.dtype)
+
+    def restore(self, columns: Mapping[str, NDArray[Any]], *, in_tail: bool) -> None:
+        """Put the records behind the last full shard back into the buffer when recording resumes.
+
+        Without `in_tail` they came from a partial shard: the next commit writes them to the tail, and the shard is
+        replaced, in one rename, once it is full.
+        """
+        count = len(columns["iteration"])
+        for key, values in columns.items():
+            self._buffer[key][:count] = values
+        self._filled, self._pieced = count, count if in_tail else 0
+        self.entry.sharded = self.entry.records - count
+        if not in_tail:
+            self.entry.tail = []
+
+    def append(self, iterations: Iterations, interval: int, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Append records, column by column with the record axis first; full shards are written at once."""
+        self.entry.axis.extend(iterations, interval)
+        columns = {**columns, "iteration": iterations}
+        done = 0
+        while done < len(iterations):
+            count = min(self.records - self._filled, len(iterations) - done)
+            for key, values in columns.items():
+                self._buffer[key][self._filled : self._filled + count] = values[done : done + count]
+            self._filled += count
+            done += count
+            if self._filled == self.records:
+                self._write_shard()
+
+    def grow(self, dim: str, size: int) -> None:
+        """Make room for `size` entities along a dimension; records so far hold the fill value there."""
+        for key, field in self.fields.items():
+            if dim in field.dims and field.shape[field.dims.index(dim)] < size:
+                axis = field.dims.index(dim)
+                grown = replace(field, shape=(*field.shape[:axis], size, *field.shape[axis + 1 :]))
+                buffer = self._blank(grown)
+                buffer[(slice(None), *(slice(length) for length in field.shape))] = self._buffer[key]
+                self.fields[key], self._buffer[key] = grown, buffer
+                self.arrays[key].resize(grown.place(grown.shape, self.entry.sharded))
+
+    def _write_shard(self) -> None:
+        self.write_shard_of(self._filled)
+        if self._on_shard is not None:
+            self._on_shard(self._buffer)
+        for key, field in self.fields.items():
+            self._buffer[key].fill(field.fill)
+        self._filled = self._pieced = 0
+
+    def write_shard_of(self, count: int) -> None:
+        """Write the first `count` buffered records as the next shard, and let go of their tail pieces."""
+        start, stop = self.entry.sharded, self.entry.sharded + count
+        for key, field in self.fields.items():
+            array = self.arrays[key]
+            array.resize(field.place(field.shape, stop))
+            array[field.place([slice(None)] * len(field.shape), slice(start, stop))] = field.oriented(
+                self._buffer[key][:count]
+            )
+        self.entry.sharded = stop
+        self._dropped.extend(name for name, _ in self.entry.tail)
+        self.entry.tail = []
+
+    def write_tail(self) -> None:
+        """Write the records that came since the last flush as a new tail piece."""
+        if self._filled == self._pieced:
+            return
+        if len(self.entry.tail) >= MOST_PIECES:
+            self._dropped.extend(name for name, _ in self.entry.tail)
+            self.entry.tail, self._pieced = [], 0
+        piece = f"{self.name}-{self._serial:08d}.npz"
+        self._serial += 1
+        write_piece(
+            self.run,
+            piece,
+            {key: buffer[self._pieced : self._filled] for key, buffer in self._buffer.items()},
+        )
+        self.entry.tail.append((piece, self._filled - self._pieced))
+        self._pieced = self._filled
+
+    def forget_dropped(self) -> None:
+        """After a commit, delete the pieces that already the commit before no longer named.
+
+        One commit of grace, because readers may still be reading by the root before this one.
+        """
+        for name in self._droppable:
+            (self.run / FOLDER / name).unlink(missing_ok=True)
+        self._droppable, self._dropped = self._dropped, []
+
+    def close(self) -> Columns:
+        """Write what is left as a partial shard, and return those records."""
+        rest = {key: buffer[: self._filled].copy() for key, buffer in self._buffer.items()}
+        if self._filled:
+            self.write_shard_of(self._filled)
+        self._droppable.extend(self._dropped)
+        self._filled, self._pieced, self._dropped = 0, 0, []
+        return rest

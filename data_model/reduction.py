@@ -1,0 +1,116 @@
+"""One step of the index: eight records, or eight buckets, into one bucket.
+
+A bucket is five numbers per series: minimum, maximum and mean of the finite values, how many were finite, and how
+many were recorded but NaN or Inf. Every level is computed from the stored level below it, never from running sums:
+so an index that grew while recording, one rebuilt after a crash and one built in one go are equal bit by bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptracker.data_model.missing import bits, missing_bits
+
+FACTOR = 8
+AGGREGATES = ("min", "max", "mean", "count", "nonfinite")
+
+MAX_LEVEL = 8
+"""Counts are kept as float32 beside the other aggregates: exact up to 2**24 = FACTOR**MAX_LEVEL records."""
+
+
+def summarise_records(values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Reduce raw records to buckets of `FACTOR`; the last bucket may hold fewer.
+
+    `values` is (records, series), float32 or float64; the result (ceil(records / 8), 5, series) of the same dtype.
+    """
+    values = np.ascontiguousarray(values)
+    out = np.empty((-(-len(values) // FACTOR), len(AGGREGATES), values.shape[1]), values.dtype)
+    _summarise(values, bits(values), missing_bits(values.dtype), FACTOR, out)
+    return out
+
+
+def records_as_buckets(values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Return raw records (records, series) in the form of buckets of one record, (records, 5, series)."""
+    values = np.ascontiguousarray(values)
+    out = np.empty((len(values), len(AGGREGATES), values.shape[1]), values.dtype)
+    _summarise(values, bits(values), missing_bits(values.dtype), 1, out)
+    return out
+
+
+def merge_buckets(buckets: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Reduce `FACTOR` buckets to one: (buckets, 5, series) to (ceil(buckets / 8), 5, series); the last may be short."""
+    buckets = np.ascontiguousarray(buckets)
+    out = np.empty((-(-len(buckets) // FACTOR), *buckets.shape[1:]), buckets.dtype)
+    _merge(buckets, FACTOR, out)
+    return out
+
+
+def combine_series(buckets: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Reduce (buckets, 5, series) across the series to (buckets, 5): a block's envelope from its layers'."""
+    turned = np.ascontiguousarray(np.moveaxis(buckets, 2, 0).reshape(buckets.shape[2], len(AGGREGATES), len(buckets)))
+    out = np.empty((1, len(AGGREGATES), len(buckets)), buckets.dtype)
+    _merge(turned, max(1, buckets.shape[2]), out)
+    return np.ascontiguousarray(out[0].T)
+
+
+@numba.njit(cache=True, nogil=True)
+def _summarise(values, pattern, missing, factor, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+    records, series = values.shape
+    total = np.empty(series, np.float64)
+    for bucket in range(out.shape[0]):
+        low, high, mean, count, nonfinite = out[bucket]
+        low[:] = np.inf
+        high[:] = -np.inf
+        count[:] = 0
+        nonfinite[:] = 0
+        total[:] = 0
+        for record in range(bucket * factor, min((bucket + 1) * factor, records)):
+            for one in range(series):
+                value = values[record, one]
+                if np.isfinite(value):
+                    low[one] = min(low[one], value)
+                    high[one] = max(high[one], value)
+                    total[one] += value
+                    count[one] += 1
+                elif pattern[record, one] != missing:
+                    nonfinite[one] += 1
+        _finish(low, high, mean, count, total)
+
+
+@numba.njit(cache=True, nogil=True)
+def _merge(buckets, factor, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+    series = buckets.shape[2]
+    total = np.empty(series, np.float64)
+    for bucket in range(out.shape[0]):
+        low, high, mean, count, nonfinite = out[bucket]
+        low[:] = np.inf
+        high[:] = -np.inf
+        count[:] = 0
+        nonfinite[:] = 0
+        total[:] = 0
+        for part in range(bucket * factor, min((bucket + 1) * factor, buckets.shape[0])):
+            for one in range(series):
+                nonfinite[one] += buckets[part, 4, one]
+                finite = buckets[part, 3, one]
+                if finite > 0:
+                    low[one] = min(low[one], buckets[part, 0, one])
+                    high[one] = max(high[one], buckets[part, 1, one])
+                    total[one] += np.float64(buckets[part, 2, one]) * np.float64(finite)
+                    count[one] += finite
+        _finish(low, high, mean, count, total)
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _finish(low, high, mean, count, total):  # type: ignore[no-untyped-def]  # pragma: no cover
+    for one in range(count.size):
+        if count[one] > 0:
+            # Rounding of the mean of equal values may step outside them; an envelope must hold its line.
+            mean[one] = min(max(total[one] / count[one], low[one]), high[one])
+        else:
+            low[one] = np.nan
+            high[one] = np.nan
+            mean[one] = np.nan

@@ -1,0 +1,225 @@
+"""A recorded run, opened for reading: what every view, rule and notebook builds on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import param
+import xarray as xr
+from numpy.typing import NDArray
+
+from deeptracker.data_model import lock, run_data
+from deeptracker.data_model.commit import Commit, root_stamp
+from deeptracker.data_model.errors import QueryError
+from deeptracker.data_model.images import Images
+from deeptracker.data_model.series import SeriesReader
+from deeptracker.data_model.validation_results import ValidationResults
+from deeptracker.data_model.vocabulary import Description, Layer, Statistic
+
+_SILENCE = 120.0
+"""Seconds after which a writer on another host, which nobody here can ask, counts as gone."""
+
+
+class Run(param.Parameterized):
+    """A run as of its newest commit read; `refresh` follows a run that is being recorded.
+
+    Watch `version`: it counts the refreshes that brought something new. Nothing is ever written by reading.
+    """
+
+    version = param.Integer(default=0, bounds=(0, None), doc="Counts the refreshes that brought something new.")
+
+    def __init__(self, path: str | Path) -> None:
+        """Open the run at `path`; see `open_run`."""
+        commit = Commit(Path(path))
+        super().__init__(name=commit.manifest.description.name or commit.path.resolve().name)
+        self.path = commit.path
+        self._read(commit, Images(commit))
+
+    def _read(self, commit: Commit, images: Images) -> None:
+        self._commit, self._images, self._series = commit, images, SeriesReader(commit, images)
+
+    def refresh(self) -> bool:
+        """Read the newest commit; return whether there was something new."""
+        if root_stamp(self.path) == self._commit.stamp:
+            return False
+        commit = Commit(self.path, self._commit)
+        self._read(commit, Images(commit, self._images))
+        self.version += 1
+        return True
+
+    @property
+    def description(self) -> Description:
+        """What the run says about itself."""
+        return self._commit.manifest.description
+
+    @property
+    def state(self) -> str:
+        """`closed`, `recording`, or `interrupted` when its recorder is gone without having closed it."""
+        manifest = self._commit.manifest
+        if manifest.state == "closed":
+            return "closed"
+        holder = lock.read_holder(self.path)
+        alive = holder.alive() if holder else False
+        if alive is None:
+            alive = pd.Timestamp.now().timestamp() - manifest.committed_at < _SILENCE
+        return "recording" if alive else "interrupted"
+
+    @property
+    def committed_at(self) -> float:
+        """When the newest commit read was made, seconds since 1970."""
+        return self._commit.manifest.committed_at
+
+    @property
+    def notes(self) -> list[dict[str, Any]]:
+        """The recorder's own log: changed intervals, waits for the disk, resumes; oldest first."""
+        return self._commit.manifest.notes
+
+    @property
+    def iterations(self) -> tuple[int, int]:
+        """The iterations [first, stop) that anything was recorded for; (0, 0) when nothing was."""
+        axes = [entry.axis for entry in self._commit.manifest.logs.values() if entry.records]
+        if not axes:
+            return (0, 0)
+        return (min(int(axis.iterations(0, 1)[0]) for axis in axes), max(axis.stop for axis in axes))
+
+    @property
+    def layer_list(self) -> list[Layer]:
+        """The layers in network order."""
+        return self._commit.manifest.layers
+
+    @property
+    def layer_statistics(self) -> list[Statistic]:
+        """The statistics recorded of every layer."""
+        return self._commit.manifest.layer_statistics
+
+    @property
+    def filter_statistics(self) -> list[Statistic]:
+        """The statistics recorded of every filter."""
+        return self._commit.manifest.filter_statistics
+
+    @property
+    def scalar_names(self) -> list[str]:
+        """The scalars logged so far."""
+        return self._commit.manifest.scalars
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes, by number; named by their number where the recorder was given no names."""
+        return self._images.class_names
+
+    @property
+    def filter_layer(self) -> NDArray[np.int32]:
+        """The layer number of each filter, (filters,) int32."""
+        counts = [layer.filters for layer in self.layer_list]
+        return np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+
+    def filter_slice(self, layer: str) -> slice:
+        """Return the numbers of a layer's filters."""
+        counts = [one.filters for one in self.layer_list]
+        number = self._series.layer_number(layer)
+        start = sum(counts[:number])
+        return slice(start, start + counts[number])
+
+    @property
+    def scalars(self) -> xr.Dataset:
+        """One lazy float64 variable per scalar, over `iteration`."""
+        return run_data.scalars(self._commit)
+
+    @property
+    def layers(self) -> xr.Dataset:
+        """One lazy float32 variable per statistic, over (`iteration`, `layer`)."""
+        return run_data.layers(self._commit)
+
+    @property
+    def filters(self) -> xr.Dataset:
+        """One lazy float32 variable per statistic, over (`iteration`, `filter`)."""
+        return run_data.filters(self._commit)
+
+    @property
+    def validation(self) -> xr.Dataset:
+        """Lazy `predicted`, `probability` and `rank` over (`validation`, `image`)."""
+        return run_data.validation(self._commit, self._images)
+
+    @property
+    def classes(self) -> xr.Dataset:
+        """`error`, `loss` and `probability` over (`iteration`, `class`), derived from the validations."""
+        return run_data.classes(self._images)
+
+    @property
+    def images(self) -> xr.Dataset:
+        """Id and class of every validation image, over `image`."""
+        return xr.Dataset({"class": ("image", self._images.image_class)}, coords={"id": ("image", self._images.ids)})
+
+    @property
+    def snapshot_iterations(self) -> NDArray[np.int64]:
+        """The iterations at which all weights were kept, (snapshots,) int64."""
+        return run_data.snapshot_iterations(self._commit)
+
+    def kernels(self, layer: str, snapshot: int) -> NDArray[np.float32]:
+        """Return a layer's weights at a snapshot, in the layer's own shape."""
+        return run_data.kernels(self._commit, self._series.layer_number(layer), snapshot)
+
+    def query(
+        self,
+        variable: str,
+        *,
+        family: str | None = None,
+        iterations: tuple[int, int] | None = None,
+        buckets: int = 1500,
+        layers: Sequence[str | int] | None = None,
+        filters: Sequence[int] | slice | None = None,
+        classes: Sequence[str | int] | None = None,
+    ) -> xr.Dataset:
+        """Return min, max, mean, count and nonfinite of a variable in at least `buckets` buckets of a window.
+
+        `family` is `scalars`, `layers`, `filters`, `classes` or `validation` (all images together); without it, the
+        entities named decide, or else the first family in this order that has the variable. The result is over
+        (`bucket`, `layer` | `filter` | `class`), for a scalar over (`bucket`,), with the iterations `start` and
+        `stop` of each bucket. Exact: equal to reducing the records of those iterations. Raises QueryError.
+        """
+        given = {"layers": layers, "filters": filters, "classes": classes}
+        named = [name for name, value in given.items() if value is not None]
+        if len(named) > 1 or (family and named and named != [family]):
+            raise QueryError(
+                f"A query is over one family; {' and '.join([*named, *([family] if family else [])])} were given."
+            )
+        family = family or (named[0] if named else self._series.family_of(variable))
+        return self._series.query(variable, family, iterations or self.iterations, buckets, given.get(family))
+
+    def validation_results(self, images: Sequence[int] | slice | None = None) -> ValidationResults:
+        """Return all validations' results, of all images or of those with the numbers given, as numpy arrays."""
+        return self._images.results(images)
+
+    def images_of(self, class_name: str) -> NDArray[np.int64]:
+        """Return the numbers of a class's images."""
+        if class_name not in self.class_names:
+            raise QueryError(f"There is no class {class_name!r}; this run has {_some(self.class_names)}.")
+        return np.flatnonzero(self._images.image_class == self.class_names.index(class_name))
+
+    def thumbnail(self, image: int) -> NDArray[np.uint8] | None:
+        """Return an image's small picture, (height, width, 3) uint8; None when none was recorded."""
+        return self._images.thumbnail(image)
+
+    def anomalies(self, rules: Sequence[Any] | None = None, iterations: tuple[int, int] | None = None) -> pd.DataFrame:
+        """Return what the rules find: a table of rule, kind, entity, start, stop, score and message."""
+        from deeptracker.data_model.detection import find_anomalies
+
+        return find_anomalies(self, rules=rules, iterations=iterations)
+
+
+def _some(names: Sequence[str], most: int = 6) -> str:
+    shown = ", ".join(repr(name) for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown or "none"
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a recorded run for reading, live or finished.
+
+    Raises NotARunError where there is no run, RunFormatError where it is damaged or of a newer format, and
+    RunAccessError where the operating system refuses.
+    """
+    return Run(path)

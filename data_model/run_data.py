@@ -1,0 +1,119 @@
+"""A run's families as lazy xarray Datasets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from deeptracker.data_model.axis import IterationAxis
+from deeptracker.data_model.commit import Commit
+from deeptracker.data_model.errors import QueryError
+from deeptracker.data_model.families import SNAPSHOTS
+from deeptracker.data_model.images import Images
+from deeptracker.data_model.lazy import Read, lazy_variable
+from deeptracker.data_model.validation_results import CLASS_STATISTICS
+from deeptracker.data_model.vocabulary import FILTERS, LAYERS, SCALARS, Statistic
+
+
+def scalars(commit: Commit) -> xr.Dataset:
+    """Return one variable per scalar over `iteration`."""
+    axis, reader = _axis(commit, SCALARS), commit.families.get(SCALARS)
+    data = {}
+    for number, name in enumerate(commit.manifest.scalars if reader else []):
+
+        def read(start: int, stop: int, _: Any, number: int = number) -> NDArray[Any]:
+            assert reader is not None
+            return reader.records(0, start, stop, number)
+
+        data[name] = lazy_variable(("iteration",), (axis.records,), "float64", read, {})
+    return xr.Dataset(data, coords={"iteration": axis.iterations(0, axis.records)})
+
+
+def layers(commit: Commit) -> xr.Dataset:
+    """Return one variable per statistic over (`iteration`, `layer`)."""
+    names = [layer.name for layer in commit.manifest.layers]
+    return _family(commit, LAYERS, "layer", commit.manifest.layer_statistics, {"layer": names})
+
+
+def filters(commit: Commit) -> xr.Dataset:
+    """Return one variable per statistic over (`iteration`, `filter`); `layer_name` and `channel` say which is which."""
+    all_layers = commit.manifest.layers
+    names = np.array([layer.name for layer in all_layers for _ in range(layer.filters)], dtype=object)
+    channel = [number for layer in all_layers for number in range(layer.filters)]
+    coords = {"layer_name": ("filter", names), "channel": ("filter", np.array(channel, np.int32))}
+    return _family(commit, FILTERS, "filter", commit.manifest.filter_statistics, coords)
+
+
+def _family(
+    commit: Commit, family: str, entity: str, statistics: list[Statistic], coords: dict[str, Any]
+) -> xr.Dataset:
+    axis, reader = _axis(commit, family), commit.families.get(family)
+    data = {}
+    for number, statistic in enumerate(statistics if reader else []):
+
+        def read(start: int, stop: int, entities: Any, number: int = number) -> NDArray[Any]:
+            assert reader is not None
+            return reader.records(number, start, stop, entities)
+
+        assert reader is not None
+        attrs = {"long_name": statistic.meaning, "units": statistic.unit, "source": statistic.source}
+        shape = (axis.records, reader.entry.entities)
+        data[statistic.name] = lazy_variable(("iteration", entity), shape, "float32", read, attrs)
+    return xr.Dataset(data, coords={"iteration": axis.iterations(0, axis.records), **coords})
+
+
+def validation(commit: Commit, images: Images) -> xr.Dataset:
+    """Return `predicted`, `probability` and `rank` over (`validation`, `image`)."""
+    reader, data = commit.validation, {}
+    for name, field in commit.validation_fields.items() if reader else ():
+
+        def read(start: int, stop: int, entities: Any, name: str = name) -> NDArray[Any]:
+            assert reader is not None
+            return reader.rows(name, start, stop, commit.validation_fields[name], (entities,))
+
+        shape = (images.axis.records, len(images.ids))
+        data[name] = lazy_variable(("validation", "image"), shape, field.dtype, read, {"long_name": field.meaning})
+    return xr.Dataset(
+        data,
+        coords={
+            "iteration": ("validation", images.axis.iterations(0, images.axis.records)),
+            "image": images.ids,
+            "class": ("image", images.image_class),
+        },
+    )
+
+
+def classes(images: Images) -> xr.Dataset:
+    """Return `error`, `loss` and `probability` over (`iteration`, `class`)."""
+    series, axis = images.class_series()
+    data = {name: (("iteration", "class"), series[:, number, :-1]) for number, name in enumerate(CLASS_STATISTICS)}
+    return xr.Dataset(data, coords={"iteration": axis.iterations(0, axis.records), "class": images.class_names})
+
+
+def snapshot_iterations(commit: Commit) -> NDArray[np.int64]:
+    """Return the iterations at which all weights were kept."""
+    axis = _axis(commit, SNAPSHOTS)
+    return axis.iterations(0, axis.records)
+
+
+def kernels(commit: Commit, layer: int, snapshot: int) -> NDArray[np.float32]:
+    """Return a layer's weights at a snapshot, in the layer's own shape."""
+    count = _axis(commit, SNAPSHOTS).records
+    if commit.snapshots is None or not 0 <= snapshot < count:
+        raise QueryError(f"This run has {count} snapshots, numbered from 0; number {snapshot} was asked for.")
+    sizes = [int(np.prod(one.shape)) for one in commit.manifest.layers]
+    start = sum(sizes[:layer])
+    span = slice(start, start + sizes[layer])
+    flat = commit.snapshots.rows("weights", snapshot, snapshot + 1, commit.snapshot_field, (span,))
+    return np.asarray(flat[0], np.float32).reshape(commit.manifest.layers[layer].shape)
+
+
+def _axis(commit: Commit, name: str) -> IterationAxis:
+    entry = commit.manifest.logs.get(name)
+    return entry.axis if entry else IterationAxis()
+
+
+__all__ = ["Read", "classes", "filters", "kernels", "layers", "scalars", "snapshot_iterations", "validation"]

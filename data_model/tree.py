@@ -1,0 +1,72 @@
+"""The groups and arrays of a run being written, and the metadata of them all without asking the disk again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+
+class ArrayTree:
+    """Creates and opens the arrays of a run by path (`layers/level_0/value`), and knows what a commit must name."""
+
+    def __init__(self, run: Path, committed: Mapping[str, Any]) -> None:
+        """Open what the run's root names; whatever else lies on the disk was never committed and is replaced.
+
+        `committed` is the metadata of all nodes by path, as the root holds it; empty for a new run.
+        """
+        self._root = zarr.open_group(run, mode="a", use_consolidated=False)
+        self._nodes: dict[str, zarr.Array[Any] | zarr.Group] = {}
+        for path, metadata in committed.items():
+            node = self._root[path]
+            if isinstance(node, zarr.Array) and node.shape != tuple(metadata["shape"]):
+                node.resize(tuple(metadata["shape"]))
+            self._nodes[path] = node
+
+    def __contains__(self, path: str) -> bool:
+        """Whether there is such a group or array."""
+        return path in self._nodes
+
+    def __getitem__(self, path: str) -> zarr.Array[Any]:
+        """Return an array; KeyError where there is none."""
+        node = self._nodes[path]
+        if not isinstance(node, zarr.Array):
+            raise KeyError(path)
+        return node
+
+    def create(self, path: str, **options: Any) -> zarr.Array[Any]:
+        """Create an array with zarr's own options, and the groups above it."""
+        parent, _, name = path.rpartition("/")
+        array = self._group(parent).create_array(name, overwrite=True, **options)
+        self._nodes[path] = array
+        return array
+
+    def create_from(self, path: str, data: NDArray[Any], dim: str) -> None:
+        """Create or replace a one-dimensional array in one chunk."""
+        self.create(path, data=data, chunks=(max(1, len(data)),), dimension_names=(dim,))
+
+    def create_names(self, path: str, names: list[str], dim: str) -> None:
+        """Create or replace an array of strings in one chunk."""
+        self.create_from(path, np.array(names, dtype=np.dtypes.StringDType()), dim)
+
+    def describe(self, path: str, **attributes: Any) -> None:
+        """Put attributes on a group, creating it where needed."""
+        self._group(path).attrs.update(attributes)
+
+    def _group(self, path: str) -> zarr.Group:
+        if not path:
+            return self._root
+        node = self._nodes.get(path)
+        if not isinstance(node, zarr.Group):
+            parent, _, name = path.rpartition("/")
+            node = self._group(parent).create_group(name, overwrite=True)
+            self._nodes[path] = node
+        return node
+
+    def nodes(self) -> dict[str, Any]:
+        """Return the metadata of every group and array by path, as zarr consolidates it."""
+        return {path: self._nodes[path].metadata.to_dict() for path in sorted(self._nodes)}

@@ -1,0 +1,61 @@
+"""The results of all validations in memory, and the error, loss and probability of each class that follow from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptracker.data_model.families import MISSING_RESULT
+
+CLASS_STATISTICS = ("error", "loss", "probability")
+_SMALLEST_PROBABILITY = 1e-12
+
+
+@dataclass(frozen=True)
+class ValidationResults:
+    """Results over (validation, image), with the images' ids and class numbers.
+
+    `predicted` and `rank` are int32 with -1, `probability` float32 with NaN, where an image was not validated.
+    """
+
+    iteration: NDArray[np.int64]
+    image: NDArray[Any]
+    image_class: NDArray[np.int32]
+    predicted: NDArray[np.int32]
+    probability: NDArray[np.float32]
+    rank: NDArray[np.int32]
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether each image was taken for its own class, (validation, image); False also where not validated."""
+        same: NDArray[np.bool_] = self.predicted == self.image_class
+        return same
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """Whether each image was validated, (validation, image)."""
+        known: NDArray[np.bool_] = self.predicted != MISSING_RESULT
+        return known
+
+
+def class_series(results: ValidationResults, classes: int) -> NDArray[np.float32]:
+    """Return error, loss and mean probability of the true class, (validation, 3, class + 1) float32.
+
+    The last column is over all images. The error is a share of 0 to 1, the loss the mean of -log(probability) in
+    nats. NaN where a class had no image in a validation.
+    """
+    number = np.where((results.image_class >= 0) & (results.image_class < classes), results.image_class, classes)
+    member = np.zeros((len(number), classes + 1))
+    member[np.arange(len(number)), number] = 1
+    member[:, classes] = 1
+    seen = results.seen
+    probability = np.where(seen, results.probability, 0).astype(np.float64)
+    surprise = np.where(seen, -np.log(np.maximum(probability, _SMALLEST_PROBABILITY)), 0)
+    wrong = (seen & ~results.right).astype(np.float64)
+    count = seen.astype(np.float64) @ member
+    with np.errstate(invalid="ignore", divide="ignore"):
+        series = np.stack([(values @ member) / count for values in (wrong, surprise, probability)], axis=1)
+    return series.astype(np.float32)

@@ -1,0 +1,198 @@
+"""Writing a run: append, commit, close; killed at any moment, everything committed is there and readable."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptracker.data_model import lock
+from deeptracker.data_model.axis import Iterations
+from deeptracker.data_model.errors import NotARunError, RecordingError, RunExistsError
+from deeptracker.data_model.image_table import ImageTable
+from deeptracker.data_model.logs import Logs
+from deeptracker.data_model.manifest import ROOT, Manifest, read_root, write_root
+from deeptracker.data_model.missing import is_missing
+from deeptracker.data_model.tree import ArrayTree
+from deeptracker.data_model.vocabulary import FILTERS, LAYERS, SCALARS, Description, Layer, Statistic
+
+MOST_NOTES = 1000
+
+
+class RunWriter:
+    """Appends to a run. Not thread-safe: one thread owns it.
+
+    Nothing appended is visible to readers before `commit`; everything is, whatever happens, after it.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, nodes: Mapping[str, Any]) -> None:
+        """Use `create` or `resume` instead: they check the path and take the run's lock."""
+        self.path, self.manifest = path, manifest
+        self._tree = ArrayTree(path, nodes)
+        self._logs = Logs(path, self._tree, manifest)
+        self._images = ImageTable(self._tree, manifest)
+        self._closed = False
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        description: Description,
+        layers: Sequence[Layer],
+        layer_statistics: Sequence[Statistic],
+        filter_statistics: Sequence[Statistic],
+    ) -> Self:
+        """Start a new run in an empty or absent folder.
+
+        Raises RunExistsError where a run is, or where the folder holds other files: nothing is ever overwritten.
+        """
+        path = Path(path)
+        if (path / ROOT).exists():
+            raise RunExistsError(f"{path} already holds a run. Record to another path, or pass resume=True to append.")
+        if path.exists() and not path.is_dir():
+            raise RunExistsError(f"{path} is a file. Record to a path that does not exist yet.")
+        path.mkdir(parents=True, exist_ok=True)
+        others = sorted(entry.name for entry in path.iterdir() if entry.name != lock.LOCK)
+        if others:
+            raise RunExistsError(f"{path} is not empty (it has {others[0]!r}). Record to an empty or a new folder.")
+        lock.acquire(path)
+        try:
+            manifest = Manifest(
+                description,
+                list(layers),
+                list(layer_statistics),
+                list(filter_statistics),
+                created_at=time.time(),
+            )
+            writer = cls(path, manifest, {})
+            writer._logs.describe()
+            writer.commit()
+        except BaseException:
+            lock.release(path)
+            raise
+        return writer
+
+    @classmethod
+    def resume(cls, path: str | Path) -> Self:
+        """Continue a run after a crash or after it was closed, from exactly what was committed."""
+        path = Path(path)
+        if not path.exists():
+            raise NotARunError(f"There is nothing at {path} to resume. Leave resume=True out to start a new run.")
+        read_root(path)
+        lock.acquire(path)
+        try:
+            manifest, nodes = read_root(path)
+            manifest.state = "recording"
+            writer = cls(path, manifest, nodes)
+            writer._logs.restore()
+            writer.note("resumed", iteration=writer.last_iteration)
+            writer.commit()
+        except BaseException:
+            lock.release(path)
+            raise
+        return writer
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers of the run, in network order."""
+        return self.manifest.layers
+
+    @property
+    def last_iteration(self) -> int | None:
+        """The last iteration of any family; None when nothing was recorded."""
+        last = max((entry.axis.last for entry in self.manifest.logs.values()), default=-1)
+        return None if last < 0 else last
+
+    def append_scalars(self, iterations: Iterations, values: Mapping[str, NDArray[np.float64]]) -> None:
+        """Append scalars by name, each (n,) float64; plain NaN where a name was not logged. New names may come."""
+        names = self.manifest.scalars
+        new = [name for name in values if name not in names]
+        if new:
+            names.extend(new)
+            self._logs.grow_scalars()
+        block = np.full((len(iterations), 1, len(names)), np.nan)
+        for name, series in values.items():
+            block[:, 0, names.index(name)] = series
+        logged = ~is_missing(block).all(axis=(1, 2))
+        self._logs[SCALARS].append(iterations[logged], 1, {"value": block[logged]})
+
+    def append_layers(self, iterations: Iterations, values: NDArray[np.float32], interval: int = 1) -> None:
+        """Append layer statistics, (n, statistic, layer) float32."""
+        self._append(LAYERS, iterations, values, interval, (len(self.manifest.layer_statistics), len(self.layers)))
+
+    def append_filters(self, iterations: Iterations, values: NDArray[np.float32], interval: int = 1) -> None:
+        """Append filter statistics, (n, statistic, filter) float32."""
+        filters = sum(layer.filters for layer in self.layers)
+        self._append(FILTERS, iterations, values, interval, (len(self.manifest.filter_statistics), filters))
+
+    def _append(
+        self, family: str, iterations: Iterations, values: NDArray[Any], interval: int, shape: tuple[int, int]
+    ) -> None:
+        if values.shape != (len(iterations), *shape):
+            raise RecordingError(
+                f"The records of {family} have shape {values.shape}; {(len(iterations), *shape)} was expected: "
+                "(records, statistics, entities)."
+            )
+        self._logs[family].append(iterations, interval, {"value": values})
+
+    def append_validation(
+        self,
+        iteration: int,
+        ids: Sequence[str],
+        classes: NDArray[np.int32],
+        predicted: NDArray[np.int32],
+        probability: NDArray[np.float32],
+        rank: NDArray[np.int32],
+    ) -> None:
+        """Append one finished validation: per image its class, the class it was taken for, the true class's
+        probability and rank (0: it came first). Ids may come in any order; images left out are marked as such.
+        """
+        columns = self._images.place(ids, classes)
+        self._logs.grow_images()
+        row = self._logs.blank_validation()
+        for name, values in (("predicted", predicted), ("probability", probability), ("rank", rank)):
+            row[name][0, columns] = values
+        log = self._logs["validation"]
+        log.append(np.array([iteration], np.int64), 1, row)
+
+    def add_thumbnails(self, ids: Sequence[str], images: NDArray[np.uint8]) -> None:
+        """Keep small pictures, (n, height, width, 3) uint8; all of a run have one size. Ids may be new."""
+        self._images.add_thumbnails(ids, images)
+
+    def append_snapshot(self, iteration: int, weights: Sequence[NDArray[np.float32]]) -> None:
+        """Keep all layers' weights, one array per layer in network order."""
+        flat = np.concatenate([np.asarray(weight, np.float32).ravel() for weight in weights])
+        self._logs.append_snapshot(iteration, flat)
+
+    def note(self, key: str, **values: Any) -> None:
+        """Put an event into the run's own log: a changed interval, a wait for the disk, a resume."""
+        self.manifest.notes.append({"key": key, "at": time.time(), **values})
+        del self.manifest.notes[:-MOST_NOTES]
+
+    def commit(self) -> None:
+        """Make everything appended so far durable and visible, by one rename."""
+        self._logs.write_tails()
+        self._publish()
+        self._logs.forget_dropped()
+
+    def _publish(self) -> None:
+        self.manifest.commits += 1
+        self.manifest.committed_at = time.time()
+        write_root(self.path, self.manifest, self._tree.nodes())
+
+    def close(self) -> None:
+        """Commit, write the unfinished shards so that stock xarray sees every record, and release the lock."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._logs.close()
+            self.manifest.state = "closed"
+            self._publish()
+            self._logs.forget_dropped()
+        finally:
+            lock.release(self.path)
