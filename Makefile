@@ -29,6 +29,7 @@ check: $(DONE)/develop ## format, lint, types, documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy tools
 	$(BIN)/python -m pytest -q tests/docs
 
 bench: $(DONE)/develop chromium ## run the benchmarks and print their tables

@@ -71,9 +71,7 @@ def test_importing_the_recorder_loads_no_viewer(without_display: RunWithout) -> 
 
 
 def test_the_recorder_without_torch_says_what_to_install(without_torch: RunWithout) -> None:
-    answer = without_torch(
-        "try:\n    from deeptracker import Recorder\nexcept ImportError as error:\n    print(error)"
-    )
+    answer = without_torch("try:\n    from deeptracker import Recorder\nexcept ImportError as error:\n    print(error)")
     assert "deeptracker[recorder]" in answer
 
 

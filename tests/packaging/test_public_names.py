@@ -30,13 +30,9 @@ def parameterized_classes() -> list[type[param.Parameterized]]:
 
 def test_every_file_is_found_as_a_module() -> None:
     files = [
-        path.relative_to(ROOT)
-        for room in ("app", "data_model", "tracker")
-        for path in (ROOT / room).rglob("*.py")
+        path.relative_to(ROOT) for room in ("app", "data_model", "tracker") for path in (ROOT / room).rglob("*.py")
     ]
-    names = {
-        ".".join(["deeptracker", *path.with_suffix("").parts]).removesuffix(".__init__") for path in files
-    }
+    names = {".".join(["deeptracker", *path.with_suffix("").parts]).removesuffix(".__init__") for path in files}
     assert set(every_module()) >= names
 
 

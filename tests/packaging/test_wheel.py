@@ -34,9 +34,7 @@ def source_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
         origin, copy = ROOT / name, folder / "checkout" / name
         if name and (origin.is_symlink() or origin.is_file()):
             copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.symlink_to(origin.readlink()) if origin.is_symlink() else copy.write_bytes(
-                origin.read_bytes()
-            )
+            copy.symlink_to(origin.readlink()) if origin.is_symlink() else copy.write_bytes(origin.read_bytes())
     return build("sdist", folder / "checkout", folder)
 
 
@@ -107,9 +105,7 @@ def test_the_wheel_carries_licence_and_extras(wheel: Path) -> None:
 
 def test_the_installed_package_is_the_wheels(installed: Path, tmp_path: Path) -> None:
     question = "import deeptracker; print(deeptracker.__file__)"
-    answer = subprocess.run(
-        [installed / "python", "-c", question], cwd=tmp_path, capture_output=True, text=True
-    )
+    answer = subprocess.run([installed / "python", "-c", question], cwd=tmp_path, capture_output=True, text=True)
     assert answer.stdout.startswith(str(installed.parent)), answer.stderr
 
 
