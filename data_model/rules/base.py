@@ -12,6 +12,7 @@ import param
 import xarray as xr
 
 from deeptracker.data_model.anomaly import Anomaly, Kind
+from deeptracker.data_model.validation_results import ValidationResults
 from deeptracker.data_model.vocabulary import Layer, Statistic
 
 Window = tuple[int, int] | None
@@ -37,7 +38,7 @@ class RunData(Protocol):
     @property
     def class_names(self) -> Sequence[str]: ...  # noqa: D102
     def query(self, variable: str, **options: Any) -> xr.Dataset: ...  # noqa: D102
-    def validation_results(self) -> Any: ...  # noqa: D102
+    def validation_results(self) -> ValidationResults: ...  # noqa: D102
 
 
 class Rule(param.Parameterized):

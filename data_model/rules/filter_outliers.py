@@ -5,9 +5,8 @@ moves a whole layer (a learning-rate drop, a spike of the loss) is no outlier:
 
 - far from the mates: |r| beyond a threshold times the layer's own spread of r at that record;
 - far from its own past: r beyond a threshold times the filter's spread of r over its last records, and beyond
-  every
-  one of them (so a filter that is always different, or flickers, is reported when it begins, not again and
-  again).
+  every one of them by at least the threshold times the floor. So a filter that always differs, freezes or
+  flickers is reported when it begins to, not again and again.
 
 Spread is 1.4826 times the median absolute deviation, never below a floor.
 """
@@ -108,8 +107,7 @@ def outliers(values: Floats, layer: npt.NDArray[Any], limits: Thresholds, skip: 
 
 
 def _own_past(residual: Floats, record: Ints, column: Ints, limits: Thresholds) -> npt.NDArray[np.float64]:
-    """Robust z of candidates against their own last records; 0 where one of those was as extreme, or too few
-    are."""
+    """Return robust z of candidates against their last records; 0 where one was as extreme, or too few are."""
     own = np.zeros(len(record))
     step = max(CHUNK_VALUES // limits.past_records, 1)
     back = np.arange(-limits.past_records, 0)
@@ -118,13 +116,15 @@ def _own_past(residual: Floats, record: Ints, column: Ints, limits: Thresholds) 
         position = record[part, None] + back
         past = residual[np.maximum(position, 0), column[part, None]].astype(np.float64)
         past[position < 0] = np.nan
-        now = residual[record[part], column[part]]
+        now = residual[record[part], column[part]].astype(np.float64)
         centre, width = centre_and_spread(past)
         known = np.isfinite(past)
         enough = known.sum(axis=1) >= limits.fewest_records
-        beyond = (now > np.where(known, past, -np.inf).max(axis=1)) | (now < np.where(known, past, np.inf).min(axis=1))
+        above = now - np.where(known, past, -np.inf).max(axis=1)
+        below = np.where(known, past, np.inf).min(axis=1) - now
+        novel = np.maximum(above, below) >= limits.own_past * limits.floor
         score = (now - centre) / np.maximum(width, limits.floor)
-        own[part] = np.where(enough & beyond, score, 0)
+        own[part] = np.where(enough & novel, score, 0)
     return own
 
 
@@ -155,10 +155,11 @@ class FilterOutliers(Rule):
     def find(self, run: RunData, iterations: Window = None) -> list[Anomaly]:
         """Return one anomaly per record and filter, in chunks of bounded memory; score = the lesser robust
         z."""
-        if self.statistic not in run.filters:
+        filters = run.filters
+        if self.statistic not in filters:
             return []
-        series = run.filters[self.statistic]
-        start, stop = spans(np.asarray(run.filters["iteration"].values, np.int64))
+        series = filters[self.statistic]
+        start, stop = spans(np.asarray(filters["iteration"].values, np.int64))
         layer = np.asarray(run.filter_layer)
         first, last = _touching(start, stop, iterations)
         limits = Thresholds(

@@ -48,13 +48,13 @@ class _FlipRule(Rule):
         """Return one anomaly per flip that passes, from its validation to the next; score = length / k."""
         results = run.validation_results()
         stable = self.stable or default_stable(len(results.iteration))
-        found = flips(correctness(results.predicted, results.classes))
+        found = flips(correctness(results.predicted, results.image_class))
         passes, lengths = self._passing(found, stable)
         start, stop = spans(np.asarray(results.iteration, np.int64))
         anomalies = []
         for position in np.flatnonzero(passes):
             validation, image = int(found.validation[position]), int(found.image[position])
-            length, name = int(lengths[position]), str(results.ids[image])
+            length, name = int(lengths[position]), str(results.image[image])
             message = self._message(name, bool(found.learned[position]), length)
             anomalies.append(self.anomaly(name, image, (start[validation], stop[validation]), length / stable, message))
         return clip(anomalies, iterations)

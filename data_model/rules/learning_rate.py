@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import param
+import xarray as xr
 
 from deeptracker.data_model.anomaly import Anomaly, Kind
 from deeptracker.data_model.rules.base import Rule, RunData, Window, clip
@@ -48,15 +49,16 @@ class LearningRateChange(Rule):
         """Return a landmark per change, for every scalar whose name begins with learning_rate; score = |ln
         ratio|."""
         anomalies = []
-        for index, name in enumerate(run.scalar_names):
+        scalars = run.scalars
+        for index, name in enumerate(map(str, scalars.data_vars)):
             if name.startswith("learning_rate"):
-                anomalies += self._of_scalar(run, name, index)
+                anomalies += self._of_scalar(scalars, name, index)
         return clip(anomalies, iterations)
 
-    def _of_scalar(self, run: RunData, name: str, index: int) -> list[Anomaly]:
-        values = np.asarray(run.scalars[name].values, np.float64)
+    def _of_scalar(self, scalars: xr.Dataset, name: str, index: int) -> list[Anomaly]:
+        values = np.asarray(scalars[name].values, np.float64)
         known = np.isfinite(values) & (values >= 0)
-        iteration = np.asarray(run.scalars["iteration"].values, np.int64)[known]
+        iteration = np.asarray(scalars["iteration"].values, np.int64)[known]
         values = values[known]
         found = []
         for first, last in changes(values, self.ratio):

@@ -1,7 +1,7 @@
 """Sudden upward spikes of a loss, against the median and spread of the records before.
 
 The reference is the same for all records of a block of 25, aligned to the first recorded value, and covers
-the 500 records before the block. So a million records need 40,000 medians, not a million, and the answer for
+the 250 records before the block. So a million records need 40,000 medians, not a million, and the answer for
 a record never depends on where a query begins.
 """
 
@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import param
+import xarray as xr
 
 from deeptracker.data_model.anomaly import Anomaly, Kind
 from deeptracker.data_model.robust import centre_and_spread
@@ -73,7 +74,7 @@ class LossSpike(Rule):
 
     z = param.Number(default=6.0, bounds=(1, 1000), doc="Robust z-score above which a record is a spike.")
     window = param.Integer(
-        default=500, bounds=(BLOCK, 100_000), step=BLOCK, doc="Records before that it is compared with."
+        default=250, bounds=(BLOCK, 100_000), step=BLOCK, doc="Records before that it is compared with."
     )
     fewest = param.Integer(default=100, bounds=(BLOCK, 100_000), doc="Records needed before the first one is judged.")
     floor = param.Number(default=0.03, bounds=(1e-6, 10), doc="Least spread, in ln(loss): 0.03 is three percent.")
@@ -82,15 +83,16 @@ class LossSpike(Rule):
         """Return spikes in every scalar with "loss" in its name; neighbours in a block are one; score =
         robust z."""
         anomalies = []
-        for index, name in enumerate(run.scalar_names):
+        scalars = run.scalars
+        for index, name in enumerate(map(str, scalars.data_vars)):
             if "loss" in name.lower():
-                anomalies += self._of_scalar(run, name, index, iterations)
+                anomalies += self._of_scalar(scalars, name, index, iterations)
         return clip(anomalies, iterations)
 
-    def _of_scalar(self, run: RunData, name: str, index: int, iterations: Window) -> list[Anomaly]:
-        values = np.asarray(run.scalars[name].values, np.float64)
+    def _of_scalar(self, scalars: xr.Dataset, name: str, index: int, iterations: Window) -> list[Anomaly]:
+        values = np.asarray(scalars[name].values, np.float64)
         known = np.isfinite(values)
-        values, iteration = values[known], np.asarray(run.scalars["iteration"].values, np.int64)[known]
+        values, iteration = values[known], np.asarray(scalars["iteration"].values, np.int64)[known]
         blocks = _blocks(iteration, iterations)
         if len(blocks) == 0:
             return []

@@ -49,7 +49,7 @@ def marked_spans(read: Read, judge: Judge, iterations: tuple[int, int]) -> list[
     read record by record.
     """
     found: list[tuple[int, int, int]] = []
-    pending = [(iterations, COARSE)]
+    pending = [(iterations, COARSE)] if iterations[0] < iterations[1] else []
     while pending:
         window, buckets = pending.pop()
         seen = read(window, buckets)
@@ -60,7 +60,7 @@ def marked_spans(read: Read, judge: Judge, iterations: tuple[int, int]) -> list[
         mixed: Mask = np.any(hot & ~full, axis=1)
         for first, last in _pieces(mixed, seen["record_count"].values):
             inside = (int(start[first]), int(stop[last]))
-            found = [span for span in found if not (inside[0] <= span[1] - 1 < inside[1])]
+            found = [span for span in found if not inside[0] <= span[1] < inside[1]]
             pending.append((inside, FINE))
     return _joined(found)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from deeptracker.data_model.rules.base import spans
 from deeptracker.data_model.vocabulary import Layer, Statistic
 
 
@@ -66,12 +67,12 @@ class FakeRun:
         predicted = np.where(self.correct == 1, 0, np.where(self.correct == 0, 1, -1)).astype(np.int32)
         ids = np.array([f"image{number}" for number in range(images)])
         iteration = self.validation_iteration
-        return SimpleNamespace(iteration=iteration, ids=ids, classes=classes, predicted=predicted)
+        return SimpleNamespace(iteration=iteration, image=ids, image_class=classes, predicted=predicted)
 
     def query(self, variable: str, *, family: str, iterations: tuple[int, int], buckets: int, **_: Any) -> xr.Dataset:
         raw = {"scalars": self.scalar_values, "layers": self.layer_values}[family][variable]
         values = raw.reshape(len(raw), -1)
-        stops = np.append(self.iteration[1:], self.iteration[-1] + 1)
+        _, stops = spans(self.iteration)
         first = int(np.searchsorted(stops, iterations[0], "right"))
         last = int(np.searchsorted(self.iteration, iterations[1], "left"))
         size = max((last - first) // buckets, 1)
@@ -102,6 +103,6 @@ class FakeRun:
         }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fake_run() -> type[FakeRun]:
     return FakeRun
