@@ -14,12 +14,12 @@ from deeptracker.data_model.errors import DeepTrackerError
 
 STYLES = """
 .notice { display: flex; flex-direction: column; gap: 6px; max-width: 620px;
-  margin: 32px auto; padding: 0 24px; line-height: 1.5; color: var(--mui-palette-text-secondary, inherit);
+  margin: 32px auto; padding: 0 24px; line-height: 1.5; color: var(--dt-muted, inherit);
   overflow-wrap: anywhere; }
-.notice h3 { margin: 0; font-size: 15px; font-weight: 600; color: var(--mui-palette-text-primary, inherit); }
+.notice h3 { margin: 0; font-size: 15px; font-weight: 600; color: var(--dt-text, inherit); }
 .notice p { margin: 0; font-size: 13px; }
 .notice pre { margin: 8px 0 0; padding: 8px 12px; overflow: auto; max-height: 220px; font-size: 12px;
-  border: 1px solid var(--mui-palette-divider, #8884); border-radius: 6px; }
+  border: 1px solid var(--dt-border, #8884); border-radius: 6px; }
 .notice code { font-size: 12px; }
 .notice summary { cursor: pointer; font-size: 12px; }
 """

@@ -1,0 +1,138 @@
+"""The served pages: the list of runs, a run, and what is said when a link leads nowhere."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import panel as pn
+import panel_material_ui as pmui
+
+from deeptracker.app import urls
+from deeptracker.app.library import Library
+from deeptracker.app.library_page import LibraryPage
+from deeptracker.app.notices import failure
+from deeptracker.app.styles import PAGE, material_both, variables
+from deeptracker.app.theme import THEMES
+from deeptracker.app.viewer import Viewer
+from deeptracker.data_model.run import open_run
+
+logger = logging.getLogger("deeptracker")
+
+LOGO = "data:image/svg+xml," + quote(
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><rect width="24" height="24" rx="5" '
+    'fill="#1a5fa8"/><g fill="none" stroke="#fff" stroke-width="1.8" stroke-linecap="round" '
+    'stroke-linejoin="round"><path d="M4 7c3 0 4 2 6 2s3-3 10-3" opacity=".55"/><path d="M4 12c3 0 3-3 5-3s3 6 '
+    '11 4" opacity=".8"/><path d="M4 18c4 0 4-3 6-3s3 3 10 2"/></g></svg>'
+)
+REPLACE_ADDRESS = "window.history.replaceState(null, '', cb_obj.value)"
+ADDRESS_DELAY = 300
+STYLES = [
+    variables(theme, f":host, .mui-{name}") if name == "light" else variables(theme, f".mui-{name}")
+    for name, theme in THEMES.items()
+]
+
+
+class Pages:
+    """Makes a page for each visitor. `run_page` is where runs are opened, relative to the list's own address."""
+
+    def __init__(self, library: Library, run_page: str = "") -> None:
+        self.library, self.run_page = library, run_page
+
+    def any(self) -> Any:
+        """Return the page of a run when the address names one, else the list of runs."""
+        return self.run() if "path" in (pn.state.session_args or {}) else self.runs()
+
+    def runs(self) -> Any:
+        """Return the list of runs."""
+        page = self._page("Runs", urls.decode(_query()).theme)
+        listing = LibraryPage(self.library, lambda entry: self.link(entry.key, page))
+        page.main = [listing]
+        listing.start()
+        return page
+
+    def run(self) -> Any:
+        """Return the page of the run the address names, or what is wrong with it."""
+        named = urls.run_path(_query())
+        address = urls.decode(_query())
+        try:
+            run = open_run(self.library.find(named))
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a run is said on its page
+            logger.warning("The run %r cannot be opened: %s", named, error)
+            page = self._page("No run", address.theme)
+            page.main = [_way_back(failure("This run", error), page.site_url)]
+            return page
+        page = self._page(str(run.name), address.theme)
+        viewer = Viewer(run, theme="dark" if page.dark_theme else "light", views=address.views)
+        urls.apply(address, viewer.session.selection, run)
+        page.header = [viewer.header.row]
+        page.param.watch(lambda event: _switch(viewer, event.new), ["dark_theme"])
+        page.main = [pn.Column(viewer.body, _address_keeper(viewer, named), sizing_mode="stretch_both", margin=0)]
+        viewer.live.start()
+        pn.state.on_session_destroyed(lambda context: viewer.close())
+        return page
+
+    def link(self, key: str, page: Any) -> str:
+        """Return the address of a run."""
+        theme = "&theme=dark" if page.dark_theme else ""
+        return f"{self.run_page}?path={quote(key, safe='/')}{theme}"
+
+    def _page(self, title: str, theme: str | None) -> Any:
+        page: Any = pmui.Page(  # type: ignore[attr-defined]
+            title="DeepTracker",
+            logo=LOGO,
+            dark_theme=theme == "dark",
+            theme_config=material_both(),
+            stylesheets=STYLES,
+            sx=PAGE,
+            site_url="./",
+            favicon=LOGO,
+        )
+        if pn.state.curdoc is not None:
+            pn.state.curdoc.title = f"{title} · DeepTracker"
+        return page
+
+
+def _query() -> str:
+    """Return the query the visitor came with."""
+    arguments: dict[str, list[bytes]] = pn.state.session_args or {}
+    return urlencode([(key, value) for key, values in arguments.items() for value in values])
+
+
+def _switch(viewer: Viewer, dark: bool) -> None:
+    viewer.session.theme = "dark" if dark else "light"
+
+
+def _way_back(message: Any, address: str) -> Any:
+    back = pmui.Button(label="Back to the runs", icon="arrow_back", href=address, target="_self", align="center")
+    return pn.Column(message, back, sizing_mode="stretch_width")
+
+
+def _address_keeper(viewer: Viewer, path: str) -> pn.widgets.TextInput:
+    """Return an invisible widget that keeps the browser's address telling what is on screen.
+
+    It replaces the address instead of adding to the history: a zoom is no page to go back to.
+    """
+    session, document = viewer.session, pn.state.curdoc
+    field = pn.widgets.TextInput(visible=False)
+    field.jscallback(value=REPLACE_ADDRESS)
+    waiting = False
+
+    def write() -> None:
+        nonlocal waiting
+        waiting = False
+        query = urls.encode(session.selection, session.theme, viewer.views)
+        field.value = f"?path={quote(path, safe='/')}&{query}"
+
+    def changed(*events: Any) -> None:
+        nonlocal waiting
+        if not waiting and document is not None:
+            waiting = True
+            document.add_timeout_callback(write, ADDRESS_DELAY)
+
+    selection = session.selection
+    selection.param.watch(changed, [name for name in selection.param if name not in ("name", "cursor")])
+    session.param.watch(changed, ["theme"])
+    viewer.param.watch(changed, ["views"])
+    return field
