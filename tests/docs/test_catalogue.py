@@ -1,0 +1,56 @@
+"""What is found by itself also explains itself: statistics, rules and views."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from deeptracker.app.views.base import find_views
+from deeptracker.data_model.rules import find_rules
+from deeptracker.tracker import statistics
+
+ROOT = Path(__file__).parents[2]
+
+
+def entries() -> list[statistics.Entry]:
+    """Return every registered statistic's entry."""
+    registries = [value for value in vars(statistics).values() if isinstance(value, list | tuple)]
+    return [entry for registry in registries for entry in registry if isinstance(entry, statistics.Entry)]
+
+
+def test_every_statistic_says_what_it_means_and_where_it_comes_from() -> None:
+    assert len(entries()) > 30
+    for entry in entries():
+        statistic = entry.statistic
+        assert statistic.meaning, f"{statistic.name} has no meaning"
+        assert statistic.source, f"{statistic.name} has no source"
+        assert statistic.group, f"{statistic.name} belongs to no group"
+
+
+def test_every_rule_loads_and_says_what_it_finds_and_where_it_comes_from() -> None:
+    found = find_rules()
+    assert found.failures == {}
+    assert len(found.rules) > 1
+    for name, rule in found.rules.items():
+        assert rule.title, f"{name} has no title"
+        assert rule.source, f"{name} has no source"
+        assert rule.__doc__, f"{name} has no docstring"
+
+
+def test_every_view_says_what_it_shows_and_is_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    views = find_views()
+    assert views
+    for view in views:
+        assert view.description, f"{view.title} has no description"
+        assert f"**{view.title}**" in readme, f"the README does not say what to see in {view.title}"
+
+
+def test_the_files_and_names_that_contributing_mentions_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    code = "\n".join(path.read_text(encoding="utf-8") for room in ("app", "data_model", "tracker")
+                     for path in (ROOT / room).rglob("*.py"))  # fmt: skip
+    for name in re.findall(r"`([A-Z]\w+)`", text):
+        assert re.search(rf"^class {name}\b", code, re.MULTILINE), f"there is no class {name}"
+    for path in re.findall(r"`([\w.]+/[\w./]*)`", text):
+        assert (ROOT / path).exists(), f"{path} is missing"
