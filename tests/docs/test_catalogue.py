@@ -7,24 +7,18 @@ from pathlib import Path
 
 from deeptracker.app.views.base import find_views
 from deeptracker.data_model.rules import find_rules
-from deeptracker.tracker import statistics
+from deeptracker.tracker.statistics import FILTER_STATISTICS, LAYER_STATISTICS
 
 ROOT = Path(__file__).parents[2]
 
 
-def entries() -> list[statistics.Entry]:
-    """Return every registered statistic's entry."""
-    registries = [value for value in vars(statistics).values() if isinstance(value, list | tuple)]
-    return [entry for registry in registries for entry in registry if isinstance(entry, statistics.Entry)]
-
-
 def test_every_statistic_says_what_it_means_and_where_it_comes_from() -> None:
-    assert len(entries()) > 30
-    for entry in entries():
-        statistic = entry.statistic
+    assert len(LAYER_STATISTICS) > 30
+    for statistic in (*LAYER_STATISTICS, *FILTER_STATISTICS):
         assert statistic.meaning, f"{statistic.name} has no meaning"
-        assert statistic.source, f"{statistic.name} has no source"
         assert statistic.group, f"{statistic.name} belongs to no group"
+        # How the recorder spaced its records is no finding of anybody's.
+        assert statistic.source or statistic.group == "schedule", f"{statistic.name} has no source"
 
 
 def test_every_rule_loads_and_says_what_it_finds_and_where_it_comes_from() -> None:
