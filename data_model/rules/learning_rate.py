@@ -39,7 +39,7 @@ class LearningRateChange(Rule):
     landmark: ClassVar[bool] = True
 
     ratio = param.Number(
-        default=1.05,
+        default=1.5,
         bounds=(1, 100),
         inclusive_bounds=(False, True),
         doc="Factor between two records above which it is a change; slow schedules leave no landmark.",

@@ -84,10 +84,10 @@ def test_learning_rate_steps_are_landmarks_with_their_numbers(falling: Any) -> N
 
 
 def test_a_warm_up_is_one_landmark_and_a_slow_schedule_none(falling: Any) -> None:
-    rate = np.concatenate([np.linspace(0.001, 0.01, 10), np.linspace(0.01, 0.009, 2990)])
+    rate = np.concatenate([np.geomspace(0.001, 0.064, 10), np.linspace(0.064, 0.05, 2990)])
     falling.scalar_values = {"learning_rate": rate}
     (warm_up,) = LearningRateChange().find(falling)
-    assert warm_up.message == "learning_rate rose from 0.001 to 0.01 over 17 iterations"
+    assert warm_up.message == "learning_rate rose from 0.001 to 0.064 over 17 iterations"
     assert (warm_up.start, warm_up.stop) == (2, 19)
 
 
