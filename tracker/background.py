@@ -1,0 +1,193 @@
+"""The background thread that owns the run's writer, and the blocks that swap between it and the training thread.
+
+Memory is bounded: when the disk cannot follow, training waits, and the wait is noted in the run. Nothing is ever
+dropped silently. Everything that was filled is committed at least every `flush_seconds`, also while training
+itself stands still.
+"""
+
+from __future__ import annotations
+
+import atexit
+import concurrent.futures.thread  # noqa: F401 - its hook must be registered before ours, see `_close_all`.
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deeptracker.data_model import lock
+
+if TYPE_CHECKING:
+    from deeptracker.data_model.writer import RunWriter
+    from deeptracker.tracker.block import Block
+
+Job = Callable[["RunWriter"], None]
+
+MOST_WAITING_BYTES = 32 << 20
+"""Bytes of validations, thumbnails and snapshots that may wait for the disk (one of them may always wait)."""
+
+_SHORTEST_WAIT = 0.01
+
+
+@dataclass(frozen=True)
+class _Task:
+    job: Job
+    size: int = 0
+    block: Block | None = None
+
+
+class Background:
+    """Writes blocks and jobs in the order they were handed over. `error` tells what stopped it."""
+
+    def __init__(self, writer: RunWriter, blocks: Sequence[Block], flush_seconds: float) -> None:
+        """Take over the writer: from here on only the background thread touches it. At least two blocks."""
+        self._writer, self._flush_seconds = writer, flush_seconds
+        self._changed = threading.Condition()
+        self._filling, *free = blocks
+        self._free = deque(free)
+        self._tasks: deque[_Task] = deque()
+        self._waiting_bytes = 0
+        self._waited = 0.0
+        self._asked = self._answered = 0
+        self._closing = self._dirty = False
+        self.error: Exception | None = None
+        self.seconds = 0.0
+        """CPU time that the background thread has used."""
+        self._thread = threading.Thread(target=self._run, name="deeptracker-writer", daemon=True)
+        self._thread.start()
+        _open.add(self)
+
+    @contextmanager
+    def filling(self) -> Iterator[Block]:
+        """Give the block that is being filled, with room for one more row; wait for the disk when there is none."""
+        with self._changed:
+            if self._filling.full:
+                self._wait(lambda: bool(self._free))
+                self._hand_over()
+            yield self._filling
+
+    def submit(self, job: Job, size: int = 0) -> None:
+        """Have a job done with the writer; wait while too many bytes are under way already."""
+        with self._changed:
+            self._wait(lambda: not self._waiting_bytes or self._waiting_bytes + size <= MOST_WAITING_BYTES)
+            self._waiting_bytes += size
+            self._tasks.append(_Task(job, size))
+            self._changed.notify_all()
+
+    def flush(self) -> None:
+        """Return once everything handed over so far is committed, or writing has failed."""
+        with self._changed:
+            self._asked += 1
+            ticket = self._asked
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._answered >= ticket or not self._thread.is_alive())
+
+    def close(self) -> None:
+        """Write everything, close the run and end the thread; safe to call twice."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+        _open.discard(self)
+
+    def _wait(self, possible: Callable[[], bool]) -> None:
+        start = time.monotonic()
+        self._changed.wait_for(possible)
+        waited = time.monotonic() - start
+        if waited > _SHORTEST_WAIT:
+            self._waited += waited
+
+    def _hand_over(self) -> None:
+        """Queue the filled block and go on with a free one; the caller holds the lock and has seen a free one."""
+        block = self._filling
+        self._filling = self._free.popleft()
+        self._tasks.append(_Task(block.write, block=block))
+        self._changed.notify_all()
+
+    def _run(self) -> None:
+        due = time.monotonic() + self._flush_seconds
+        while True:
+            with self._changed:
+                self._changed.wait_for(self._called, max(due - time.monotonic(), 0.0))
+                closing, ticket = self._closing, self._asked
+            self._work()
+            if closing or ticket > self._answered or time.monotonic() >= due:
+                self._take_filling()
+                self._attempt(self._finish if closing else self._commit)
+                due = time.monotonic() + self._flush_seconds
+                with self._changed:
+                    self._answered = ticket
+                    self._changed.notify_all()
+            self.seconds = time.thread_time()
+            if closing:
+                return
+
+    def _called(self) -> bool:
+        return bool(self._tasks) or self._closing or self._asked > self._answered
+
+    def _work(self) -> None:
+        """Do all tasks that are queued. After an error they are only taken off, so that training never hangs."""
+        while self._tasks:
+            task = self._tasks.popleft()
+            self._dirty = True
+            self._attempt(task.job)
+            with self._changed:
+                self._waiting_bytes -= task.size
+                if task.block is not None:
+                    task.block.clear()
+                    self._free.append(task.block)
+                self._changed.notify_all()
+
+    def _take_filling(self) -> None:
+        """Write what the block being filled holds, however little."""
+        while True:
+            with self._changed:
+                if not self._filling.rows:
+                    return
+                if self._free:
+                    self._hand_over()
+                    break
+            self._work()
+        self._work()
+
+    def _attempt(self, job: Job) -> None:
+        if self.error is not None:
+            return
+        try:
+            job(self._writer)
+        except Exception as error:  # noqa: BLE001 - whatever it is: it belongs to the training thread, as `error`.
+            self.error = error
+            # Nothing more is written, so the run stays as it was last committed; others may take it.
+            lock.release(self._writer.path)
+
+    def _commit(self, writer: RunWriter) -> None:
+        with self._changed:
+            waited, self._waited = self._waited, 0.0
+        if waited:
+            writer.note("waited for the disk", seconds=round(waited, 3), iteration=writer.last_iteration)
+        if self._dirty or waited:
+            writer.commit()
+        self._dirty = False
+
+    def _finish(self, writer: RunWriter) -> None:
+        self._commit(writer)
+        writer.close()
+
+
+_open: set[Background] = set()
+_owner = os.getpid()
+
+
+def _close_all() -> None:
+    """Close what is still open when the interpreter ends; a forked child leaves it to its parent."""
+    if os.getpid() == _owner:
+        for background in list(_open):
+            background.close()
+
+
+# zarr writes through a pool of threads, which refuses work once the interpreter shuts its threads down, and that
+# comes before `atexit`. The hook that those pools use runs last-registered first, so ours comes before theirs.
+getattr(threading, "_register_atexit", atexit.register)(_close_all)

@@ -1,0 +1,49 @@
+"""The recorder's arguments, checked; and the hooks it sets into optimizers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from deeptracker.data_model.errors import RecordingError
+
+
+def check_options(
+    optimizers: Sequence[object], overhead: float, flush_seconds: float, on_error: str, hooks: bool
+) -> None:
+    """Raise RecordingError for arguments of the recorder that make no sense."""
+    strangers = [type(one).__name__ for one in optimizers if not isinstance(one, Optimizer)]
+    if strangers:
+        raise RecordingError(f"optimizers holds a {strangers[0]}; give the torch optimizers that train the model.")
+    if hooks and not optimizers:
+        raise RecordingError("optimizers is empty; give at least one, or pass hooks=False and call step() yourself.")
+    if not 0 < overhead <= 1:
+        raise RecordingError(f"overhead is {overhead!r}; give a share of the training time above 0, up to 1 (0.04).")
+    if not (flush_seconds > 0 and math.isfinite(flush_seconds)):
+        raise RecordingError(f"flush_seconds is {flush_seconds!r}; give seconds above 0.")
+    if on_error not in ("raise", "warn"):
+        raise RecordingError(f'on_error is {on_error!r}; give "raise" or "warn".')
+
+
+def hook(
+    optimizers: Sequence[Optimizer], before: Callable[..., None], after: Callable[..., None]
+) -> list[RemovableHandle]:
+    """Have `before` and `after` called around every step of every optimizer; the handles undo it."""
+    handles: list[Any] = []
+    for optimizer in optimizers:
+        handles += [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
+    return handles
+
+
+def skipped(optimizer: Optimizer) -> bool:
+    """Return whether a gradient scaler made a fused optimizer skip the step whose hook is running.
+
+    Such an optimizer steps, and calls its hooks, even when the gradients hold Inf: the scaler leaves it a tensor
+    that says so. Other optimizers are not called at all.
+    """
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(found)

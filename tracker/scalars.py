@@ -1,0 +1,66 @@
+"""Scalars on their way to the run: what the user logs between two steps, and the learning rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from deeptracker.data_model.errors import RecordingError
+
+LEARNING_RATE = "learning_rate"
+
+
+class Pending:
+    """The scalars logged since the last step. A name logged several times (micro-batches) gets their mean.
+
+    Values on the CPU are read at once; those on another device are kept as they are and read at the step, so that
+    logging does not wait for the device.
+    """
+
+    def __init__(self) -> None:
+        """Start with nothing logged."""
+        self._values: dict[str, list[float | Tensor]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._values)
+
+    def log(self, name: str, value: object) -> None:
+        """Keep a number or a tensor of one element; RecordingError for anything else."""
+        self._values.setdefault(name, []).append(_number(name, value))
+
+    def take(self) -> dict[str, float]:
+        """Return what was logged, as numbers, and forget it."""
+        taken = {name: sum(map(float, values)) / len(values) for name, values in self._values.items()}
+        self._values = {}
+        return taken
+
+
+def _number(name: str, value: object) -> float | Tensor:
+    if isinstance(value, Tensor):
+        if value.numel() == 1 and not value.is_complex():
+            return float(value.detach()) if value.is_cpu else value.detach().clone()
+        what = f"a {value.dtype} tensor of shape {tuple(value.shape)}"
+    else:
+        what = f"{value!r:.80}"
+        if not isinstance(value, str | bytes) and hasattr(value, "__float__"):
+            return _converted(name, value)
+    raise RecordingError(f"recorder.log got {what} as {name!r}; give one number, or a tensor with one element.")
+
+
+def _converted(name: str, value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RecordingError(f"recorder.log got {value!r:.80} as {name!r}, which is no number: {error}.") from error
+
+
+def learning_rates(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, float]:
+    """Return the learning rate of every parameter group: `learning_rate`, then `learning_rate/1`, ..."""
+    rates: dict[str, float] = {}
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            if "lr" in group:
+                rates[f"{LEARNING_RATE}/{len(rates)}" if rates else LEARNING_RATE] = float(group["lr"])
+    return rates

@@ -1,0 +1,81 @@
+"""When to record: at every k-th iteration, with k given or chosen so that recording stays within a budget."""
+
+from __future__ import annotations
+
+from collections import deque
+from statistics import median
+from typing import Literal
+
+from deeptracker.data_model.errors import RecordingError
+
+Every = int | Literal["auto"]
+
+LONGEST = 1 << 16
+_WINDOW = 32
+_CHOOSE_EVERY = 16
+
+
+def choose_interval(cost: float, step: float, overhead: float, current: int = 1) -> int:
+    """Return the interval at which recording costs at most `overhead` of the training's time.
+
+    `cost` is what one record costs, `step` what one training step takes without it (both in seconds). Intervals are
+    powers of two, so that they nest. A shorter one than `current` is taken only where it fits with a fifth to spare:
+    else the interval would flicker.
+    """
+    share = cost / max(step, 1e-9)
+    interval = 1
+    while interval < LONGEST and share / interval > (overhead if interval >= current else 0.8 * overhead):
+        interval *= 2
+    return interval
+
+
+class Schedule:
+    """Decides which iterations are recorded. One record at iteration t with interval k stands for t to t + k."""
+
+    def __init__(self, every: Every, overhead: float, first: int = 0, name: str = "every") -> None:
+        """Start at iteration `first`. RecordingError for an `every` or `overhead` that makes no sense."""
+        self._automatic = every == "auto"
+        self._overhead = overhead
+        self.interval = 1 if every == "auto" else check_every(name, every)
+        self.next = first
+        self._costs: deque[float] = deque(maxlen=_WINDOW)
+        self._steps: deque[float] = deque(maxlen=_WINDOW)
+        self._recorded = 0
+
+    def due(self, iteration: int) -> bool:
+        """Return whether the iteration is to be recorded."""
+        return iteration >= self.next
+
+    def recorded(self, iteration: int) -> None:
+        """Say that the iteration was recorded: the next one is an interval later."""
+        self.next = iteration + self.interval
+
+    def observe_step(self, seconds: float) -> None:
+        """Tell how long a training step took without any recording."""
+        self._steps.append(seconds)
+
+    def observe_cost(self, seconds: float) -> bool:
+        """Tell what a record cost, before `recorded`; return whether the interval has changed because of it."""
+        self._costs.append(seconds)
+        self._recorded += 1
+        if not self._automatic or not self._steps or self._recorded % _CHOOSE_EVERY:
+            return False
+        chosen = choose_interval(median(self._costs), median(self._steps), self._overhead, self.interval)
+        changed = chosen != self.interval
+        self.interval = chosen
+        return changed
+
+    @property
+    def measured(self) -> dict[str, float]:
+        """What the interval was chosen from: milliseconds per record and per training step."""
+        return {
+            "record_ms": round(1e3 * median(self._costs or [0.0]), 3),
+            "step_ms": round(1e3 * median(self._steps or [0.0]), 3),
+        }
+
+
+def check_every(name: str, every: object) -> int:
+    """Return an interval that was given as a number; RecordingError when it is none."""
+    if isinstance(every, int) and not isinstance(every, bool) and 1 <= every <= LONGEST:
+        return every
+    raise RecordingError(f'{name} is {every!r}; give "auto" or a whole number of iterations from 1 to {LONGEST}.')
