@@ -112,7 +112,8 @@ def _chip(words: str, release: Callable[[Any], None]) -> pmui.Button:
         margin=0,
         description=f"Let go of {words}",
         on_click=release,
-        sx={"borderRadius": "14px", "paddingTop": "1px", "paddingBottom": "1px", "fontSize": "12px"},
+        height=24,
+        sx={"borderRadius": "12px", "padding": "0 9px", "fontSize": "12px", "minHeight": 0},
     )
 
 

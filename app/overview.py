@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import panel as pn
+from bokeh.core.properties import value
 from bokeh.models import (
     BasicTickFormatter,
     ColumnDataSource,
@@ -12,6 +13,7 @@ from bokeh.models import (
     CustomJSHover,
     CustomJSTickFormatter,
     HoverTool,
+    LabelSet,
     LinearAxis,
     LogAxis,
     Range1d,
@@ -43,7 +45,12 @@ range.setv({start: start, end: start + width});
 """
 WHOLE = "const [low, high] = range.bounds; range.setv({start: low, end: high});"
 # Over the whole run the box would only be in the way of drawing a new one.
-HIDE_BOX = "const [low, high] = range.bounds; box.visible = range.start > low || range.end < high;"
+SHOW_BOX = """
+const part = range.start > range.bounds[0] || range.end < range.bounds[1];
+box.setv({editable: part, fill_alpha: part ? 0.12 : 0, line_alpha: part ? 1 : 0});
+"""
+MOST_LABELS = 6
+"""Landmarks that are labelled; more would overlap, and still answer to the mouse."""
 READABLE = "return value == null || isNaN(value) ? 'none' : Number(value.toPrecision(4)).toString();"
 
 
@@ -60,6 +67,7 @@ class Overview:
         self._training: Any = ColumnDataSource()
         self._validation: Any = ColumnDataSource()
         self._marks = ColumnDataSource({"x": [], "label": []})
+        self._labelled = ColumnDataSource({"x": [], "label": []})
         first, stop = session.axes.whole
         self._labels = {"training": training.label, "validation": "validation error"}
         self.figure: Any = figure(
@@ -89,6 +97,17 @@ class Overview:
         self._line = plot.line("x", "mean", source=self._training, line_width=1.4)
         self._error = plot.line("x", "mean", source=self._validation, y_range_name="validation", line_width=1.6)
         self._rules = plot.vspan("x", source=self._marks, line_dash=[3, 3], line_width=1, level="underlay")
+        self._words = LabelSet(
+            x="x",
+            y=HEIGHT - 46,
+            y_units="screen",
+            text="label",
+            x_offset=5,
+            source=self._labelled,
+            text_font_size="10px",
+            text_font=value(FONT),
+        )
+        plot.add_layout(self._words)
         self._right: Any = LinearAxis(y_range_name="validation", axis_label="val. error")
         plot.add_layout(self._right, "right")
         self._left = plot.yaxis[0]
@@ -103,12 +122,11 @@ class Overview:
         plot, shared = self.figure, self.session.axes.iterations
         self._box: Any = RangeTool(x_range=shared, start_gesture="pan")
         plot.add_tools(self._box)
-        plot.toolbar.active_multi = self._box
-        start, stop = self.session.window
-        self._box.overlay.visible = (start, stop) != self.session.axes.whole
-        hide = CustomJS(args={"range": shared, "box": self._box.overlay}, code=HIDE_BOX)
+        part = self.session.window != self.session.axes.whole
+        self._box.overlay.update(editable=part, fill_alpha=0.12 * part, line_alpha=float(part))
+        box = CustomJS(args={"range": shared, "box": self._box.overlay}, code=SHOW_BOX)
         for change in ("start", "end", "bounds"):
-            shared.js_on_change(change, hide)
+            shared.js_on_change(change, box)
         plot.js_on_event("wheel", CustomJS(args={"range": shared}, code=WHEEL))
         plot.js_on_event("doubletap", CustomJS(args={"range": shared}, code=WHOLE))
         readable = CustomJSHover(code=READABLE)
@@ -141,7 +159,10 @@ class Overview:
         self._training.data = training.columns()
         self._validation.data = validation.columns()
         marks = self.session.landmarks()
-        self._marks.data = {"x": [mark.iteration for mark in marks], "label": [mark.label for mark in marks]}
+        columns = {"x": [mark.iteration for mark in marks], "label": [mark.label for mark in marks]}
+        self._marks.data = columns
+        few = len(marks) <= MOST_LABELS
+        self._labelled.data = columns if few else {"x": [], "label": []}
 
     def restyle(self) -> None:
         """Take over the colours of the session's theme."""
@@ -153,8 +174,9 @@ class Overview:
         self._line.glyph.line_color = theme.line
         self._error.glyph.line_color = theme.categorical[1]
         self._rules.glyph.line_color = theme.landmark
+        self._words.text_color = theme.muted
         overlay = self._box.overlay
-        overlay.update(fill_color=theme.accent, fill_alpha=0.12, line_color=theme.accent, line_width=1.5)
+        overlay.update(fill_color=theme.accent, line_color=theme.accent, line_width=1.5, line_dash="solid")
         for axis in (*plot.xaxis, *plot.yaxis):
             axis.axis_line_color = axis.major_tick_line_color = theme.border
             axis.minor_tick_line_color = None

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 
 import panel as pn
 import panel_material_ui as pmui
+from bokeh.themes import Theme
 
 from deeptracker.app import urls
 from deeptracker.app.library import Library
@@ -17,6 +18,7 @@ from deeptracker.app.styles import PAGE, material_both, variables
 from deeptracker.app.theme import THEMES
 from deeptracker.app.viewer import Viewer
 from deeptracker.data_model.run import open_run
+from deeptracker.data_model.selection import Selection
 
 logger = logging.getLogger("deeptracker")
 
@@ -28,6 +30,8 @@ LOGO = "data:image/svg+xml," + quote(
 )
 REPLACE_ADDRESS = "window.history.replaceState(null, '', cb_obj.value)"
 ADDRESS_DELAY = 300
+# Naming these keeps the page from recolouring our plots in the browser: they take their colours from the theme.
+OWN_COLORS = {"attrs": {name: {} for name in ("Axis", "ColorBar", "Figure", "Grid", "Legend", "Plot", "Title")}}
 STYLES = [
     variables(theme, f":host, .mui-{name}") if name == "light" else variables(theme, f".mui-{name}")
     for name, theme in THEMES.items()
@@ -64,8 +68,9 @@ class Pages:
             page.main = [_way_back(failure("This run", error), page.site_url)]
             return page
         page = self._page(str(run.name), address.theme)
-        viewer = Viewer(run, theme="dark" if page.dark_theme else "light", views=address.views)
-        urls.apply(address, viewer.session.selection, run)
+        selection = Selection()
+        urls.apply(address, selection, run)
+        viewer = Viewer(run, selection, theme="dark" if page.dark_theme else "light", views=address.views)
         page.header = [viewer.header.row]
         page.param.watch(lambda event: _switch(viewer, event.new), ["dark_theme"])
         page.main = [pn.Column(viewer.body, _address_keeper(viewer, named), sizing_mode="stretch_both", margin=0)]
@@ -89,8 +94,12 @@ class Pages:
             site_url="./",
             favicon=LOGO,
         )
-        if pn.state.curdoc is not None:
-            pn.state.curdoc.title = f"{title} · DeepTracker"
+        document = pn.state.curdoc
+        if document is not None:
+            document.theme = Theme(json=OWN_COLORS)
+            words = f"{title} · DeepTracker"
+            # Panel gives its own title to a page that is being made.
+            pn.state.onload(lambda: document.add_next_tick_callback(lambda: setattr(document, "title", words)))
         return page
 
 

@@ -58,6 +58,7 @@ BAR = {
 PAGE = {
     ".MuiAppBar-root": BAR,
     ".MuiToolbar-root": {"minHeight": f"{BAR_HEIGHT}px !important", "paddingLeft": "16px", "paddingRight": "12px"},
+    "main .MuiToolbar-root": {"margin": "0 !important"},
     ".MuiAppBar-root .title": {
         "color": "var(--dt-text) !important",
         "fontSize": "15px",

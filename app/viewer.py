@@ -19,6 +19,7 @@ from deeptracker.app.styles import material_both, variables
 from deeptracker.app.theme import THEMES
 from deeptracker.app.views.base import View, find_views
 from deeptracker.data_model.run import Run
+from deeptracker.data_model.selection import Selection
 
 OPEN_AT_FIRST = 2
 NOTEBOOK_HEIGHT = 820
@@ -48,9 +49,17 @@ class Viewer(pn.viewable.Viewer):
 
     views: param.List[list[str]] = param.List(default=[], item_type=str, doc="Names of the open views, in their order.")
 
-    def __init__(self, run: Run, *, theme: str = "light", views: Sequence[str] | None = None, **params: Any) -> None:
+    def __init__(
+        self,
+        run: Run,
+        selection: Selection | None = None,
+        *,
+        theme: str = "light",
+        views: Sequence[str] | None = None,
+        **params: Any,
+    ) -> None:
         super().__init__(**params)
-        self.session = Session(run, theme=theme)
+        self.session = Session(run, selection, theme=theme)
         self.live = Live(self.session)
         self.found = {key_of(view): view for view in find_views()}
         self._cards: dict[str, tuple[View, Any]] = {}
