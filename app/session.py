@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -10,14 +9,12 @@ import param
 
 from deeptracker.app.axes import Axes, Window
 from deeptracker.app.landmarks import Landmark, landmarks
+from deeptracker.app.search import AnomalySearch
 from deeptracker.app.theme import THEMES, Theme
 from deeptracker.data_model.selection import Selection
 
 if TYPE_CHECKING:
     from deeptracker.data_model.run import Run
-
-SHARE_OF_TIME = 0.05
-"""Searching a growing run for anomalies takes at most about this share of the session's time."""
 
 
 class Session(param.Parameterized):
@@ -34,10 +31,9 @@ class Session(param.Parameterized):
         super().__init__(**params)
         self.run, self.selection = run, selection or Selection()
         self.axes = Axes(run, self.selection)
-        self._anomalies: pd.DataFrame | None = None
+        self.search = AnomalySearch(run)
         self._landmarks: list[Landmark] = []
         self._landmarks_version = -1
-        self._searched_version, self._searched_at, self._search_seconds = -1, 0.0, 0.0
 
     @property
     def colors(self) -> Theme:
@@ -50,20 +46,12 @@ class Session(param.Parameterized):
         return self.axes.window
 
     def anomalies(self) -> pd.DataFrame:
-        """Return the run's anomalies [rule, kind, entity, start, stop, score, message], once per version.
+        """Return the anomalies found last [rule, kind, entity, start, stop, score, message].
 
-        While the run is growing the search rests for twenty times as long as it took, and what it found last
-        stands until then.
+        The search runs beside the page: watch `search.version` to hear of what it finds.
         """
-        version = self.run.version
-        rest = self._search_seconds / SHARE_OF_TIME
-        resting = self.run.state == "recording" and time.monotonic() - self._searched_at < rest
-        if self._anomalies is None or (version != self._searched_version and not resting):
-            started = time.monotonic()
-            self._anomalies = self.run.anomalies()
-            self._searched_version, self._searched_at = version, time.monotonic()
-            self._search_seconds = self._searched_at - started
-        return self._anomalies
+        self.search.start()
+        return self.search.table
 
     def landmarks(self) -> list[Landmark]:
         """Return the iterations at which the learning rate took a step, in order."""
@@ -75,3 +63,4 @@ class Session(param.Parameterized):
     def close(self) -> None:
         """Let go of the run: no watcher of this session stays behind."""
         self.axes.close()
+        self.search.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +37,9 @@ class RunData(Protocol):
     def layer_statistics(self) -> Sequence[Statistic]: ...  # noqa: D102
     @property
     def class_names(self) -> Sequence[str]: ...  # noqa: D102
-    def query(self, variable: str, **options: Any) -> xr.Dataset: ...  # noqa: D102
+    def query(  # noqa: D102
+        self, variable: str, *, family: str | None = ..., iterations: Window = ..., buckets: int = ...
+    ) -> xr.Dataset: ...
     def validation_results(self) -> ValidationResults: ...  # noqa: D102
 
 

@@ -181,17 +181,23 @@ class FilterOutliers(Rule):
             owner = layer[number]
             name, local = run.layer_list[owner].name, int(number - np.searchsorted(layer, owner))
             factor = float(np.exp(found.residual[position]))
-            amount = f"{factor:.3g} times as much as" if factor >= 1 else f"{1 / factor:.3g} times less than"
             described.append(
                 self.anomaly(
                     filter_name(name, local),
                     number,
                     (span[0][record], span[1][record]),
                     min(abs(found.mates_z[position]), abs(found.own_z[position])),
-                    f"filter {local} of {name} changed {amount} the middle filter of its layer",
+                    f"filter {local} of {name} {_in_words(factor)}",
                 )
             )
         return described
+
+
+def _in_words(factor: float) -> str:
+    if factor < 1e-3:
+        return "all but stopped changing, unlike its layer mates"
+    only = "only " if factor < 1 else ""
+    return f"changed {only}{factor:.3g} times as much as the middle filter of its layer"
 
 
 def _touching(start: Ints, stop: Ints, iterations: Window) -> tuple[int, int]:
