@@ -81,9 +81,7 @@ def install_commands() -> Iterator[list[list[str]]]:
 def is_debian() -> bool:
     """Return whether this is Debian itself: elsewhere the package of that name may be missing or a stub."""
     release = Path("/etc/os-release")
-    return (
-        release.exists() and "ID=debian" in release.read_text().splitlines() and bool(shutil.which("apt-get"))
-    )
+    return release.exists() and "ID=debian" in release.read_text().splitlines() and bool(shutil.which("apt-get"))
 
 
 def main() -> int:

@@ -23,7 +23,7 @@ PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 CPU_BUILD = "torch==2.13.0+cpu"
 
 ADVICE = f"""
-No CPU build of PyTorch could be installed; the messages above say why. What you can do:
+No CPU build of PyTorch could be installed; the messages say why. What you can do:
   - if this machine is offline, or uses a mirror: make a CPU wheel known to pip (PIP_FIND_LINKS=folder, or
     PIP_EXTRA_INDEX_URL=address of an index) and run the same command again;
   - or install any PyTorch yourself with {sys.executable} -m pip install ...
@@ -81,13 +81,17 @@ def main() -> int:
         print(f"PyTorch {version} is here already.")
         return 0
     gpu = has_gpu()
-    print(
-        f"Installing PyTorch ({'for the GPU found here' if gpu else 'no NVIDIA GPU found: a CPU build'}) ..."
-    )
-    for commands in plans(requirement, platform.system(), gpu):
-        if all(subprocess.run(command).returncode == 0 for command in commands):
+    print(f"Installing PyTorch ({'for the GPU found here' if gpu else 'no NVIDIA GPU found: a CPU build'}) ...")
+    unheard = ""
+    *first, last = plans(requirement, platform.system(), gpu)
+    for commands in first:
+        answers = [subprocess.run(command, capture_output=True, text=True) for command in commands]
+        if all(answer.returncode == 0 for answer in answers):
             return 0
-    print(ADVICE, file=sys.stderr)
+        unheard += "".join(answer.stderr for answer in answers)
+    if all(subprocess.run(command).returncode == 0 for command in last):
+        return 0
+    print(unheard + ADVICE, file=sys.stderr)
     return 1
 
 
