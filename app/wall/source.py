@@ -1,0 +1,133 @@
+"""What a wall draws: values of rows over buckets of iterations, or states of rows at validations. No browser here.
+
+Missing is NaN (or the state `MISSING`); a value that was recorded but is NaN or infinite is a flag beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+Flags = npt.NDArray[np.bool_]
+
+WRONG, RIGHT, FORGOTTEN, LEARNED, MISSING = 0, 1, 2, 3, 255
+"""States of an image at a validation: bit 0 says right, bit 1 says that it changed since the validation before."""
+STATE_NAMES = {WRONG: "wrong", RIGHT: "right", FORGOTTEN: "forgotten", LEARNED: "learned", MISSING: "missing"}
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """Values of rows over buckets of iterations [start, stop), all of them float32 (rows, buckets).
+
+    `low` to `high` is everything the bucket holds, `band_low` to `band_high` its inner part, `middle` its line.
+    A source without an inner part gives the middle for both. `nonfinite` marks buckets with a NaN or Inf recorded.
+    """
+
+    start: Integers
+    stop: Integers
+    low: Floats
+    band_low: Floats
+    middle: Floats
+    band_high: Floats
+    high: Floats
+    nonfinite: Flags
+
+    @classmethod
+    def of(
+        cls, start: Integers, stop: Integers, low: Floats, middle: Floats, high: Floats, nonfinite: Flags
+    ) -> Envelope:
+        """Make an envelope that has no inner band."""
+        return cls(start, stop, low, middle, middle, middle, high, nonfinite)
+
+    @classmethod
+    def empty(cls, rows: int) -> Envelope:
+        """Make an envelope of rows of which nothing is recorded."""
+        edges, values = np.empty(0, np.int64), np.empty((rows, 0), np.float32)
+        return cls.of(edges, edges, values, values, values, np.empty((rows, 0), np.bool_))
+
+
+@dataclass(frozen=True)
+class States:
+    """States of rows at validations, uint8 (rows, validations); a validation stands for iterations [start, stop)."""
+
+    start: Integers
+    stop: Integers
+    state: Bytes
+
+
+@runtime_checkable
+class EnvelopeSource(Protocol):
+    """Gives the values of any rows over any iterations, at about as many buckets as there are pixels."""
+
+    def envelope(self, entities: npt.NDArray[np.int32], iterations: tuple[int, int], columns: int) -> Envelope:
+        """Return the envelope of the entities over iterations [first, stop), in at least `columns` buckets.
+
+        Fewer come where fewer are recorded; the outermost buckets may reach beyond the iterations asked for.
+        """
+        ...
+
+
+@runtime_checkable
+class StateSource(Protocol):
+    """Gives the states of any rows at the validations."""
+
+    def states(self, entities: npt.NDArray[np.int32], iterations: tuple[int, int]) -> States:
+        """Return the states at every validation that stands for some of the iterations [first, stop)."""
+        ...
+
+
+WallSource = EnvelopeSource | StateSource
+
+
+def until_next(start: Integers) -> Integers:
+    """Return where each record ends if it holds until the next one; the last holds for the usual gap.
+
+    >>> until_next(np.array([0, 10, 20, 50])).tolist()
+    [10, 20, 50, 60]
+    """
+    if not len(start):
+        return start.copy()
+    usual = int(np.median(np.diff(start))) if len(start) > 1 else 1
+    return np.append(start[1:], start[-1] + max(1, usual))
+
+
+def pool(envelope: Envelope, members: Sequence[Sequence[int]]) -> Envelope:
+    """Return the envelope of each group of rows: lowest low, highest high, mean of band and middle.
+
+    `members` lists the positions of each group's rows in `envelope`.
+    """
+    width = envelope.low.shape[1]
+    fields = {name: np.full((len(members), width), np.nan, np.float32) for name in _POOLED}
+    nonfinite = np.zeros((len(members), width), np.bool_)
+    for index, rows in enumerate(members):
+        chosen = np.asarray(rows, np.intp)
+        for name, reduce in _POOLED.items():
+            values = getattr(envelope, name)
+            fields[name][index] = values[chosen[0]] if len(chosen) == 1 else reduce(values[chosen])
+        nonfinite[index] = envelope.nonfinite[chosen].any(axis=0)
+    return Envelope(envelope.start, envelope.stop, nonfinite=nonfinite, **fields)
+
+
+def _mean(values: Floats) -> Floats:
+    known = np.isfinite(values)
+    count = known.sum(axis=0)
+    total = np.where(known, values, 0).sum(axis=0, dtype=np.float64)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+
+
+def _lowest(values: Floats) -> Floats:
+    return np.asarray(np.fmin.reduce(values, axis=0), np.float32)
+
+
+def _highest(values: Floats) -> Floats:
+    return np.asarray(np.fmax.reduce(values, axis=0), np.float32)
+
+
+_POOLED = {"low": _lowest, "band_low": _mean, "middle": _mean, "band_high": _mean, "high": _highest}
