@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import zarr
@@ -29,7 +31,8 @@ class Commit:
         for name, entry in self.manifest.logs.items():
             if name in ENTITY and f"{name}/level_0/value" in nodes:
                 known = before.families.get(name) if before else None
-                self.families[name] = FamilyReader(path, self._group, name, entry, known.log.pieces if known else None)
+                renew = self._renewal(partial(_family_log, name=name))
+                self.families[name] = FamilyReader(path, self._group, name, entry, known.log if known else None, renew)
         self.validation = self._reader(VALIDATION, ("predicted", "probability", "rank", "iteration"), before)
         self.snapshots = self._reader(SNAPSHOTS, ("weights", "iteration"), before)
         self.validation_fields = {field.name: field for field in validation_fields(self.manifest.images)}
@@ -42,7 +45,18 @@ class Commit:
             return None
         known = getattr(before, name) if before else None
         arrays = {key: self.array(f"{name}/{key}") for key in keys}
-        return LogReader(self.path, arrays, entry, known.pieces if known else None)
+        return LogReader(self.path, arrays, entry, known, self._renewal(lambda commit: getattr(commit, name)))
+
+    def _renewal(self, pick: Callable[[Commit], LogReader]) -> Callable[[], LogReader]:
+        """Return what opens the same log as of the newest commit."""
+
+        def renew() -> LogReader:
+            newest = Commit(self.path)
+            if newest.manifest.generation != self.manifest.generation:
+                raise RunFormatError(f"{self.path} was cut back and recorded anew while it was read; refresh the run.")
+            return pick(newest)
+
+        return renew
 
     def array(self, path: str) -> zarr.Array:  # type: ignore[type-arg]
         """Return an array by path as the commit describes it."""
@@ -53,6 +67,10 @@ class Commit:
         if not isinstance(array, zarr.Array):
             raise RunFormatError(f"{self.path / path} should be an array and is a group.")
         return array
+
+
+def _family_log(commit: Commit, name: str) -> LogReader:
+    return commit.families[name].log
 
 
 def root_stamp(path: Path) -> tuple[int, int, int]:

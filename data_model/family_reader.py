@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from deeptracker.data_model.arrays import Field
 from deeptracker.data_model.errors import RunFormatError
 from deeptracker.data_model.families import family_value
-from deeptracker.data_model.log_reader import LogReader
+from deeptracker.data_model.log_reader import LogReader, Renew
 from deeptracker.data_model.manifest import LogEntry
 from deeptracker.data_model.reduction import (
     AGGREGATES,
@@ -37,14 +37,15 @@ class FamilyReader:
         arrays: Arrays,
         family: str,
         entry: LogEntry,
-        pieces: dict[str, dict[str, NDArray[Any]]] | None = None,
+        before: LogReader | None = None,
+        renew: Renew | None = None,
     ) -> None:
-        """Open the arrays that the commit names; `pieces` is the tail cache of a reader of an earlier commit."""
+        """Open the arrays that the commit names; `before` and `renew` as for `LogReader`."""
         self.run, self.family, self.entry = run, family, entry
         records = {key: _array(arrays, f"{family}/level_0/{key}") for key in ("value", "iteration")}
         self._levels = [_array(arrays, f"{family}/level_{level + 1}/summary") for level in range(len(entry.levels))]
         self.field: Field = family_value(family, records["value"].shape[0], entry.entities)
-        self.log = LogReader(run, records, entry, pieces)
+        self.log = LogReader(run, records, entry, before, renew)
 
     def records(self, statistic: int, start: int, stop: int, entities: Any) -> Buckets:
         """Return raw records [start, stop) of one statistic, (records, entities)."""
@@ -59,6 +60,8 @@ class FamilyReader:
             return records_as_buckets(self.records(statistic, start, stop, entities))
         stored = self.entry.levels[level - 1] if level <= len(self.entry.levels) else 0
         parts = []
+        if stop <= start:
+            return np.empty((0, len(AGGREGATES), self.records(statistic, 0, 0, entities).shape[1]), self.field.dtype)
         if start < min(stop, stored):
             parts.append(self._stored(level, start, min(stop, stored), statistic, entities))
         if stop > stored:
@@ -91,9 +94,10 @@ class FamilyReader:
 
     def all_summaries(self, level: int, start: int, stop: int) -> Buckets:
         """Return buckets of a level for every series, statistic by statistic: (buckets, 5, statistics * entities)."""
-        parts = [self.summaries(level, start, stop, statistic, slice(None)) for statistic in range(self.field.shape[0])]
-        if not parts or stop <= start:
-            return np.empty((0, len(AGGREGATES), self.field.shape[0] * self.field.shape[1]), self.field.dtype)
+        if not all(self.field.shape):
+            return np.empty((stop - start, len(AGGREGATES), 0), self.field.dtype)
+        statistics = range(self.field.shape[0])
+        parts = [self.summaries(level, start, stop, statistic, slice(None)) for statistic in statistics]
         return np.concatenate(parts, axis=2)
 
 

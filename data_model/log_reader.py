@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,12 @@ from deeptracker.data_model.manifest import LogEntry
 from deeptracker.data_model.tail import read_piece
 
 
+Columns = dict[str, NDArray[Any]]
+Renew = Callable[[], "LogReader"]
+
+_MOST_RENEWALS = 20
+
+
 class LogReader:
     """Reads one log as of one commit. Tail pieces are read once and kept, across commits, by name."""
 
@@ -24,25 +30,37 @@ class LogReader:
         run: Path,
         arrays: Mapping[str, zarr.Array[Any]],
         entry: LogEntry,
-        pieces: dict[str, dict[str, NDArray[Any]]] | None = None,
+        before: LogReader | None = None,
+        renew: Renew | None = None,
     ) -> None:
-        """Take the arrays and what is committed of them; `pieces` is the cache of a reader of an earlier commit."""
-        self.run, self.arrays, self.entry = run, arrays, entry
-        known = pieces or {}
-        self._pieces = {name: known[name] for name, _ in entry.tail if name in known}
+        """Take the arrays and what is committed of them.
 
-    @property
-    def pieces(self) -> dict[str, dict[str, NDArray[Any]]]:
-        """The tail pieces read so far, for the reader of the next commit."""
-        return self._pieces
+        Tail pieces that `before`, the reader of an earlier commit, has read are not read again. `renew` returns a
+        reader of the newest commit, for when the writer has meanwhile moved the tail of this one into a shard.
+        """
+        self.run, self.arrays, self.entry, self._renew = run, arrays, entry, renew
+        known: dict[str, Columns] = before._pieces if before else {}
+        self._pieces: dict[str, Columns] = {name: known[name] for name, _ in entry.tail if name in known}
 
     def rows(self, key: str, start: int, stop: int, field: Field, select: Any = None) -> NDArray[Any]:
         """Return records [start, stop) of a column, record axis first: (records, ...).
 
         `select` is an index along each other dimension; None takes all.
         """
+        stop, reader = min(stop, self.entry.records), self
+        for _ in range(_MOST_RENEWALS):
+            try:
+                return reader._rows(key, start, stop, field, select)
+            except FileNotFoundError:
+                if reader._renew is None:
+                    raise
+                reader = reader._renew()  # records never change, so a later commit has the very same ones
+        raise RunFormatError(
+            f"{self.run} is committed faster than it can be read, or tail files that its root names were deleted."
+        )
+
+    def _rows(self, key: str, start: int, stop: int, field: Field, select: Any) -> NDArray[Any]:
         index = tuple(slice(None) for _ in field.shape) if select is None else select
-        stop = min(stop, self.entry.records)
         parts = []
         if start < min(stop, self.entry.sharded):
             parts.append(self._sharded(key, start, min(stop, self.entry.sharded), field, index))
@@ -74,14 +92,14 @@ class LogReader:
             first += rows
         return parts
 
-    def _piece(self, name: str, rows: int) -> dict[str, NDArray[Any]]:
+    def _piece(self, name: str, rows: int) -> Columns:
         if name not in self._pieces:
             self._pieces[name] = read_piece(self.run, name, rows)
         return self._pieces[name]
 
 
 def _select(values: NDArray[Any], index: tuple[Any, ...]) -> NDArray[Any]:
-    for axis, one in enumerate(index):
+    for axis, one in reversed(list(enumerate(index))):  # from the last on: a number takes its axis away
         values = values[(slice(None),) * (axis + 1) + (one,)]
     return values
 

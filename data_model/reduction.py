@@ -51,7 +51,7 @@ def merge_buckets(buckets: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any
 
 def combine_series(buckets: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """Reduce (buckets, 5, series) across the series to (buckets, 5): a block's envelope from its layers'."""
-    turned = np.ascontiguousarray(np.moveaxis(buckets, 2, 0).reshape(buckets.shape[2], len(AGGREGATES), len(buckets)))
+    turned = np.ascontiguousarray(buckets.transpose(2, 1, 0))
     out = np.empty((1, len(AGGREGATES), len(buckets)), buckets.dtype)
     _merge(turned, max(1, buckets.shape[2]), out)
     return np.ascontiguousarray(out[0].T)

@@ -14,7 +14,7 @@ from deeptracker.data_model.commit import Commit
 from deeptracker.data_model.errors import QueryError
 from deeptracker.data_model.images import Images
 from deeptracker.data_model.query import BucketRange, choose_buckets, to_dataset
-from deeptracker.data_model.reduction import merge_buckets, records_as_buckets
+from deeptracker.data_model.reduction import AGGREGATES, merge_buckets, records_as_buckets
 from deeptracker.data_model.validation_results import CLASS_STATISTICS
 from deeptracker.data_model.vocabulary import CLASSES, FILTERS, LAYERS, SCALARS
 
@@ -76,7 +76,7 @@ class SeriesReader:
 
         def read(level: int, first: int, stop: int) -> NDArray[Any]:
             if reader is None:
-                return np.empty((0, 5, 1 if isinstance(entities, slice) else len(entities)), np.float32)
+                return np.empty((0, len(AGGREGATES), len(np.arange(self._count(family))[entities])), np.float32)
             return reader.summaries(level, first, stop, statistic, entities)
 
         scalar = family == SCALARS
@@ -103,10 +103,13 @@ class SeriesReader:
         names = self._images.class_names
         return found.assign_coords({"class": [names[column] for column in columns]})
 
+    def _count(self, family: str) -> int:
+        manifest = self._commit.manifest
+        counts = {SCALARS: len(manifest.scalars), LAYERS: len(manifest.layers)}
+        return counts.get(family, sum(layer.filters for layer in manifest.layers))
+
     def _numbers(self, family: str, entities: Any) -> Any:
-        count = (
-            len(self._layer_numbers) if family == LAYERS else sum(one.filters for one in self._commit.manifest.layers)
-        )
+        count = self._count(family)
         if entities is None:
             return slice(0, count)
         if isinstance(entities, slice):

@@ -1,0 +1,190 @@
+"""Writing: resuming, growing, two writers, stock xarray; and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from deeptracker.data_model.errors import NotARunError, RecordingError, RunExistsError, RunLockedError
+from deeptracker.data_model.run import open_run
+from deeptracker.data_model.vocabulary import Description
+from deeptracker.data_model.writer import RunWriter
+
+from tests.data_model.test_query import LAYERS, STATISTICS, start, wild
+
+
+def validate(writer: RunWriter, iteration: int, ids: list[str], classes: list[int], predicted: list[int]) -> None:
+    count = len(ids)
+    rank = (np.array(classes) != np.array(predicted)).astype(np.int32)
+    probability = np.linspace(0.1, 0.9, count, dtype=np.float32)
+    writer.append_validation(
+        iteration, ids, np.array(classes, np.int32), np.array(predicted, np.int32), probability, rank
+    )
+
+
+def test_stock_xarray_opens_a_closed_run_whole(tmp_path: Path) -> None:
+    values = wild(0, 1500)
+    writer = start(tmp_path / "run")
+    writer.append_layers(np.arange(1500), values)
+    writer.append_scalars(np.arange(1500), {"loss": np.linspace(2, 1, 1500)})
+    writer.close()
+    tree = xr.open_datatree(tmp_path / "run", engine="zarr")
+    records = tree["layers/level_0"].to_dataset()
+    assert list(records.layer.values) == [layer.name for layer in LAYERS]
+    np.testing.assert_array_equal(records.value.sel(statistic="second").values.T, values[:, 1])
+    np.testing.assert_array_equal(tree["scalars/level_0/value"].sel(scalar="loss").values[0], np.linspace(2, 1, 1500))
+
+
+def test_stock_xarray_opens_a_live_run_up_to_its_last_shard(tmp_path: Path) -> None:
+    writer = start(tmp_path / "run")
+    writer.append_layers(np.arange(1500), wild(0, 1500))
+    writer.commit()
+    assert xr.open_datatree(tmp_path / "run", engine="zarr")["layers/level_0/value"].sizes["iteration"] == 1024
+    assert open_run(tmp_path / "run").layers.sizes["iteration"] == 1500
+    writer.close()
+
+
+def test_nothing_is_visible_before_it_is_committed(tmp_path: Path) -> None:
+    writer = start(tmp_path / "run")
+    run = open_run(tmp_path / "run")
+    assert run.iterations == (0, 0)
+    assert run.query("first").sizes["bucket"] == 0
+    writer.append_layers(np.arange(5000), wild(0, 5000))
+    assert not run.refresh()
+    writer.commit()
+    assert run.refresh()
+    assert run.iterations == (0, 5000)
+    assert run.state == "recording"
+    writer.close()
+    assert run.refresh()
+    assert run.state == "closed"
+
+
+def test_scalars_that_come_later_are_missing_before(tmp_path: Path) -> None:
+    writer = start(tmp_path / "run")
+    writer.append_scalars(np.arange(1200), {"loss": np.ones(1200)})
+    writer.commit()
+    writer.append_scalars(np.arange(1200, 2000), {"loss": np.ones(800), "accuracy": np.full(800, 0.5)})
+    writer.commit()
+    run = open_run(tmp_path / "run")
+    assert run.scalar_names == ["loss", "accuracy"]
+    for buckets in (3, 100, 3000):
+        found = run.query("accuracy", buckets=buckets)
+        assert int(found["count"].sum()) == 800
+        assert int(found["nonfinite"].sum()) == 0
+    writer.close()
+    assert run.refresh()
+    assert int(run.query("accuracy", buckets=3)["count"].sum()) == 800
+
+
+def test_a_skipped_iteration_is_not_a_record_of_scalars(tmp_path: Path) -> None:
+    writer = start(tmp_path / "run")
+    writer.append_scalars(np.arange(6), {"loss": np.array([1, np.nan, 3, np.nan, np.nan, 6.0])})
+    writer.close()
+    np.testing.assert_array_equal(open_run(tmp_path / "run").scalars.iteration, [0, 2, 5])
+
+
+def test_validations_come_sorted_by_class_and_take_new_images(tmp_path: Path) -> None:
+    writer = RunWriter.create(tmp_path / "run", Description(classes=("cat", "dog")), LAYERS, STATISTICS, STATISTICS)
+    validate(writer, 10, ["b", "a", "c"], [1, 0, 1], [1, 1, 0])
+    validate(writer, 20, ["c", "d", "a"], [1, 0, 0], [1, 0, 0])
+    writer.add_thumbnails(["d", "a"], np.stack([np.full((4, 4, 3), 7, np.uint8), np.full((4, 4, 3), 9, np.uint8)]))
+    writer.commit()
+    run = open_run(tmp_path / "run")
+    results = run.validation_results()
+    assert list(results.image) == ["a", "b", "c", "d"]
+    np.testing.assert_array_equal(results.predicted, [[1, 1, 0, -1], [0, -1, 1, 0]])
+    np.testing.assert_array_equal(results.right, [[False, True, False, False], [True, False, True, True]])
+    np.testing.assert_allclose(run.query("error", family="validation")["mean"], [2 / 3, 0], rtol=1e-6)
+    np.testing.assert_allclose(run.query("error", classes=["dog"])["mean"][:, 0], [0.5, 0])
+    assert list(run.images_of("cat")) == [0, 3]
+    assert run.thumbnail(1) is None
+    assert run.thumbnail(3) is not None
+    assert run.thumbnail(0)[0, 0, 0] == 9  # type: ignore[index]
+    validate(writer, 30, ["a", "b", "c", "d"], [0, 1, 1, 0], [0, 1, 1, 0])
+    writer.close()
+    assert run.refresh()
+    assert float(run.query("error", family="validation")["mean"][-1]) == 0
+    assert run.validation.predicted.shape == (3, 4)
+
+
+def test_snapshots_keep_every_layers_weights(tmp_path: Path) -> None:
+    weights = [
+        np.random.default_rng(number).normal(size=layer.shape).astype(np.float32) for number, layer in enumerate(LAYERS)
+    ]
+    writer = start(tmp_path / "run")
+    writer.append_snapshot(5, weights)
+    writer.append_snapshot(9, [2 * weight for weight in weights])
+    writer.close()
+    run = open_run(tmp_path / "run")
+    np.testing.assert_array_equal(run.snapshot_iterations, [5, 9])
+    np.testing.assert_array_equal(run.kernels("stage.2", 1), 2 * weights[2])
+
+
+def test_resuming_continues_after_what_was_committed(tmp_path: Path) -> None:
+    values = wild(2, 4000)
+    writer = start(tmp_path / "run")
+    writer.append_layers(np.arange(1300), values[:1300])
+    validate(writer, 100, ["a"], [0], [0])
+    writer.close()
+    writer = RunWriter.resume(tmp_path / "run")
+    assert writer.last_iteration == 1299
+    writer.append_layers(np.arange(1300, 4000), values[1300:])
+    validate(writer, 200, ["a"], [0], [1])
+    writer.commit()
+    run = open_run(tmp_path / "run")
+    np.testing.assert_array_equal(run.layers["first"].values, values[:, 0])
+    assert len(run.validation_results().iteration) == 2
+    assert [note["key"] for note in run.notes] == ["resumed"]
+    writer.close()
+
+
+def test_a_second_writer_is_refused_by_name(tmp_path: Path) -> None:
+    writer = start(tmp_path / "run")
+    with pytest.raises(RunLockedError, match=str(os.getpid())):
+        RunWriter.resume(tmp_path / "run")
+    writer.close()
+    RunWriter.resume(tmp_path / "run").close()
+
+
+def test_the_lock_of_a_dead_writer_is_taken_over(tmp_path: Path) -> None:
+    writer = start(tmp_path / "run")
+    writer.close()
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    import socket
+
+    lock = {"host": socket.gethostname(), "pid": int(dead.stdout), "started": "1"}
+    (tmp_path / "run" / "writer.lock").write_text(json.dumps(lock))
+    RunWriter.resume(tmp_path / "run").close()
+
+
+def test_nothing_is_ever_overwritten(tmp_path: Path) -> None:
+    start(tmp_path / "run").close()
+    with pytest.raises(RunExistsError, match="resume=True"):
+        start(tmp_path / "run")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunExistsError, match=r"thesis\.tex"):
+        start(tmp_path / "other")
+    assert os.listdir(tmp_path / "other") == ["thesis.tex"]
+    with pytest.raises(NotARunError):
+        RunWriter.resume(tmp_path / "absent")
+
+
+def test_records_must_come_in_order_and_in_shape(tmp_path: Path) -> None:
+    writer = start(tmp_path / "run")
+    writer.append_layers(np.arange(10), wild(0, 10))
+    with pytest.raises(RecordingError, match="Iteration 9 follows iteration 9"):
+        writer.append_layers(np.arange(9, 12), wild(0, 3))
+    with pytest.raises(RecordingError, match="shape"):
+        writer.append_layers(np.arange(10, 12), wild(0, 2)[:, :1])
+    with pytest.raises(RecordingError, match="twice"):
+        validate(writer, 1, ["a", "a"], [0, 0], [0, 0])
+    writer.close()
+    assert open_run(tmp_path / "run").iterations == (0, 10)
