@@ -15,8 +15,12 @@ __all__ = ["Recorder", "Run", "__version__", "open_run"]
 def __getattr__(name: str) -> Any:
     """Import a public name when it is asked for: viewing works without torch, recording without Panel."""
     if name == "Recorder":
-        from deeptracker.tracker.recorder import Recorder
-
+        try:
+            from deeptracker.tracker.recorder import Recorder
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise ImportError("Recording needs PyTorch: pip install 'deeptracker[recorder]'.", name="torch") from error
         return Recorder
     if name in ("Run", "open_run"):
         from deeptracker.data_model import run

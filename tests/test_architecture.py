@@ -28,6 +28,7 @@ FORBIDDEN = {
 EXTRAS = {"data_model": (), "tracker": ("recorder", "demo"), "app": ("viewer",)}
 # The command line may start the demo training, but only where the command runs: importing it needs no torch.
 LATE = {("app", "deeptracker.tracker")}
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 IMPORTING = ("importlib.import_module", "import_module", "__import__")
 
 
@@ -36,19 +37,19 @@ class Import(NamedTuple):
 
     module: str
     line: int
-    late: bool  # inside a function, so that importing the file does not import the module
+    late: bool  # in a function, or for the type checker alone: importing the file does not import the module
+
+
+def is_for_types_only(node: ast.AST) -> bool:
+    """Return whether a node is an `if TYPE_CHECKING:`."""
+    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
 
 
 def imports_of(source: str, module: str) -> Iterator[Import]:
     """Yield everything `source`, the text of `module`, imports; `from a import b` yields `a` and `a.b`."""
-    functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
     tree = ast.parse(source)
-    inside = {
-        id(node)
-        for function in ast.walk(tree)
-        if isinstance(function, functions)
-        for node in ast.walk(function)
-    }
+    later = [node for node in ast.walk(tree) if isinstance(node, FUNCTIONS) or is_for_types_only(node)]
+    inside = {id(node) for outer in later for node in ast.walk(outer)}
     for node in ast.walk(tree):
         late = id(node) in inside
         if isinstance(node, ast.Import):
@@ -60,9 +61,7 @@ def imports_of(source: str, module: str) -> Iterator[Import]:
             yield from (Import(f"{start}.{alias.name}", node.lineno, late) for alias in node.names)
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in IMPORTING:
             yield from (
-                Import(str(name.value), node.lineno, late)
-                for name in node.args[:1]
-                if isinstance(name, ast.Constant)
+                Import(str(name.value), node.lineno, late) for name in node.args[:1] if isinstance(name, ast.Constant)
             )
 
 
@@ -132,23 +131,15 @@ def declared(extras: tuple[str, ...]) -> set[str]:
     wanted = [*project["dependencies"]]
     for extra in extras:
         wanted += project["optional-dependencies"][extra]
-    names = {
-        re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower().replace("_", "-") for requirement in wanted
-    }
+    names = {re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower().replace("_", "-") for requirement in wanted}
     distributions = importlib.metadata.packages_distributions()
-    return {
-        module
-        for module, owners in distributions.items()
-        if names & {o.lower().replace("_", "-") for o in owners}
-    }
+    return {module for module, owners in distributions.items() if names & {o.lower().replace("_", "-") for o in owners}}
 
 
 @each_file
 def test_every_imported_package_is_a_declared_dependency(path: Path) -> None:
     room = path.relative_to(ROOT).parts[0]
-    roots = {
-        name.partition(".")[0] for name, _, _ in imports_of(path.read_text(encoding="utf-8"), module_of(path))
-    }
+    roots = {name.partition(".")[0] for name, _, _ in imports_of(path.read_text(encoding="utf-8"), module_of(path))}
     allowed = declared(EXTRAS[room]) | set(sys.stdlib_module_names) | {"deeptracker"}
     assert roots - allowed == set(), "add the package to pyproject.toml, or do without it"
 
@@ -208,9 +199,7 @@ def private_names(source: str) -> tuple[set[str], dict[str, int]]:
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("deeptracker"):
             read.update({alias.name: node.lineno for alias in node.names})
     is_private = re.compile(r"_[^_]").match
-    return {name for name in made if is_private(name)}, {
-        name: n for name, n in read.items() if is_private(name)
-    }
+    return {name for name in made if is_private(name)}, {name: n for name, n in read.items() if is_private(name)}
 
 
 def test_no_file_reads_a_private_name_of_another() -> None:

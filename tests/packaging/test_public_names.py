@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import pkgutil
 import re
 from pathlib import Path
@@ -56,3 +57,9 @@ def test_every_public_name_is_documented_and_used_in_a_test() -> None:
         assert (getattr(package, name).__doc__ or "").strip(), f"deeptracker.{name} has no docstring"
         assert re.search(rf"\b{name}\b", tests), f"no test mentions deeptracker.{name}"
     assert set(package.__all__) <= set(dir(package))
+
+
+def test_the_version_is_written_in_one_place() -> None:
+    package = importlib.import_module("deeptracker")
+    assert re.fullmatch(r"\d+\.\d+\.\d+", package.__version__)
+    assert importlib.metadata.version("deeptracker") == package.__version__
