@@ -61,9 +61,11 @@ class IterationAxis:
     def check(self) -> None:
         """Raise ValueError where the segments are no strictly increasing axis."""
         table = self._table()
-        steps = np.diff(table[:, :2], axis=0)
-        wrong = bool(self.records) != bool(len(table)) or self.records < 0 or np.any(table[:, 2] < 1)
-        if wrong or np.any(steps < 1) or (len(table) and (table[0, 0] != 0 or table[-1, 0] >= self.records)):
+        records, starts, intervals = table.T
+        lasts = starts[:-1] + (np.diff(records) - 1) * intervals[:-1]
+        disordered = np.any(np.diff(records) < 1) or np.any(starts[1:] <= lasts) or np.any(intervals < 1)
+        wrong = self.records < 0 or bool(self.records) != bool(len(table)) or np.any(starts < 0)
+        if wrong or disordered or (len(table) and (records[0] != 0 or records[-1] >= self.records)):
             raise ValueError(f"no axis of iterations: {self.records} records in segments {table.tolist()[:4]}")
 
     def truncate(self, records: int) -> None:

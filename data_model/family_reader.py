@@ -42,8 +42,10 @@ class FamilyReader:
     ) -> None:
         """Open the arrays that the commit names; `before` and `renew` as for `LogReader`."""
         self.run, self.family, self.entry = run, family, entry
-        records = {key: _array(arrays, f"{family}/level_0/{key}") for key in ("value", "iteration")}
-        self._levels = [_array(arrays, f"{family}/level_{level + 1}/summary") for level in range(len(entry.levels))]
+        records = {key: _array(run, arrays, f"{family}/level_0/{key}") for key in ("value", "iteration")}
+        self._levels = [
+            _array(run, arrays, f"{family}/level_{level + 1}/summary") for level in range(len(entry.levels))
+        ]
         self.field: Field = family_value(family, records["value"].shape[0], entry.entities)
         self.log = LogReader(run, records, entry, before, renew)
 
@@ -101,13 +103,11 @@ class FamilyReader:
         return np.concatenate(parts, axis=2)
 
 
-def _array(arrays: Arrays, path: str) -> zarr.Array[Any]:
+def _array(run: Path, arrays: Arrays, path: str) -> zarr.Array[Any]:
     try:
         array = arrays[path]
     except KeyError as error:
-        raise RunFormatError(
-            f"The run's root names {path}, which is not among its arrays. Is the run complete?"
-        ) from error
+        raise RunFormatError(f"{run} has no array {path}, which its root names. Was the run copied whole?") from error
     if not isinstance(array, zarr.Array):
-        raise RunFormatError(f"{path} should be an array and is a group; the run was not written by DeepTracker.")
+        raise RunFormatError(f"{run / path} should be an array and is a group; DeepTracker did not write this.")
     return array

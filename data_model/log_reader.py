@@ -15,7 +15,6 @@ from deeptracker.data_model.errors import RunFormatError
 from deeptracker.data_model.manifest import LogEntry
 from deeptracker.data_model.tail import read_piece
 
-
 Columns = dict[str, NDArray[Any]]
 Renew = Callable[[], "LogReader"]
 

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
+
 from deeptracker.data_model.errors import NotARunError
 from deeptracker.data_model.run import open_run
 from deeptracker.data_model.writer import RunWriter
@@ -30,7 +32,8 @@ if (path / "zarr.json").exists():
     writer = RunWriter.resume(path)
 else:
     statistics = [Statistic("value"), Statistic("double")]
-    writer = RunWriter.create(path, Description(), [Layer("a", "Conv2d", (1,)), Layer("b", "Conv2d", (1,))], statistics, [])
+    layers = [Layer("a", "Conv2d", (1,)), Layer("b", "Conv2d", (1,))]
+    writer = RunWriter.create(path, Description(), layers, statistics, [])
 last = writer.last_iteration
 at = 0 if last is None else last + 1
 while True:
@@ -89,9 +92,5 @@ def test_kill_at_any_moment(tmp_path: Path) -> None:
 
 def test_killed_before_its_first_commit_leaves_no_run(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    try:
+    with pytest.raises(NotARunError, match="empty"):
         open_run(tmp_path / "run")
-    except NotARunError as error:
-        assert "empty" in str(error)
-    else:
-        raise AssertionError("an empty folder is no run")
