@@ -12,8 +12,8 @@ import panel as pn
 import panel_material_ui as pmui
 
 from deeptracker.app.library import Entry, Library
-from deeptracker.app.live import ago
 from deeptracker.app.notices import notice
+from deeptracker.app.words import ago, size_words
 
 PERIOD = 4000
 """Milliseconds between searches for new runs while the page is open."""
@@ -48,16 +48,6 @@ svg { display: block; } svg path { fill: var(--dt-envelope); stroke: var(--dt-li
   stroke-linejoin: round; }
 @media (max-width: 900px) { .entry { grid-template-columns: 1fr 150px; } .entry > .wide { display: none; } }
 """
-
-
-def size_words(size: int) -> str:
-    """Return bytes as people read them: `512 B`, `3.4 MB`."""
-    amount = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000:
-            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 100 else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} TB"
 
 
 def sparkline_svg(spans: Sequence[tuple[float, float]], width: int = WIDTH, height: int = HEIGHT) -> str:

@@ -11,6 +11,7 @@ import panel as pn
 import param
 
 from deeptracker.app.session import Session
+from deeptracker.app.words import ago
 from deeptracker.data_model.errors import DeepTrackerError
 
 logger = logging.getLogger("deeptracker")
@@ -30,15 +31,6 @@ class Freshness:
     state: str
     words: str
     explained: str = ""
-
-
-def ago(seconds: float) -> str:
-    """Return a time span as people say it: `3 s`, `12 min`, `5 h`, `8 days`."""
-    seconds = max(0.0, seconds)
-    for unit, size, limit in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 36)):
-        if seconds < size * limit:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 86400:.0f} days"
 
 
 def freshness(state: str, committed_at: float, now: float, problem: str = "") -> Freshness:

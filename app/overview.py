@@ -13,12 +13,12 @@ from bokeh.models import (
     CustomJSHover,
     CustomJSTickFormatter,
     HoverTool,
-    LabelSet,
     LinearAxis,
     LogAxis,
     Range1d,
     RangeTool,
 )
+from bokeh.models.annotations import LabelSet
 from bokeh.plotting import figure
 
 from deeptracker.app.session import Session
@@ -66,8 +66,8 @@ class Overview:
         self._logarithmic = is_logarithmic(training)
         self._training: Any = ColumnDataSource()
         self._validation: Any = ColumnDataSource()
-        self._marks = ColumnDataSource({"x": [], "label": []})
-        self._labelled = ColumnDataSource({"x": [], "label": []})
+        self._marks: Any = ColumnDataSource({"x": [], "label": []})
+        self._labelled: Any = ColumnDataSource({"x": [], "label": []})
         first, stop = session.axes.whole
         self._labels = {"training": training.label, "validation": "validation error"}
         self.figure: Any = figure(

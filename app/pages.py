@@ -31,7 +31,9 @@ LOGO = "data:image/svg+xml," + quote(
 REPLACE_ADDRESS = "window.history.replaceState(null, '', cb_obj.value)"
 ADDRESS_DELAY = 300
 # Naming these keeps the page from recolouring our plots in the browser: they take their colours from the theme.
-OWN_COLORS = {"attrs": {name: {} for name in ("Axis", "ColorBar", "Figure", "Grid", "Legend", "Plot", "Title")}}
+OWN_COLORS: dict[str, Any] = {
+    "attrs": {name: {} for name in ("Axis", "ColorBar", "Figure", "Grid", "Legend", "Plot", "Title")}
+}
 STYLES = [
     variables(theme, f":host, .mui-{name}") if name == "light" else variables(theme, f".mui-{name}")
     for name, theme in THEMES.items()
@@ -99,8 +101,12 @@ class Pages:
             document.theme = Theme(json=OWN_COLORS)
             words = f"{title} · DeepTracker"
             # Panel gives its own title to a page that is being made.
-            pn.state.onload(lambda: document.add_next_tick_callback(lambda: setattr(document, "title", words)))
+            pn.state.onload(lambda: _entitle(document, words))
         return page
+
+
+def _entitle(document: Any, words: str) -> None:
+    document.add_next_tick_callback(lambda: setattr(document, "title", words))
 
 
 def _query() -> str:

@@ -1,0 +1,82 @@
+"""`deeptracker info PATH`: what a run holds, in words or as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from deeptracker.app.library import find_runs, folder_size
+from deeptracker.app.words import ago, size_words
+from deeptracker.data_model.errors import NotARunError
+from deeptracker.data_model.run import open_run
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("info", help="say what a run holds", description="Say what a run holds.")
+    parser.add_argument("path", type=Path, metavar="PATH", help="the folder of a run")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of words")
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Print what the run holds."""
+    try:
+        facts = collect(given.path)
+    except NotARunError as error:
+        inner = find_runs(given.path) if given.path.is_dir() else []
+        if not inner:
+            raise
+        some = ", ".join(str(path) for path in inner[:5])
+        raise NotARunError(f"{given.path} is not a run, but {len(inner)} below it look like one: {some}") from error
+    print(json.dumps(facts, indent=2) if given.json else words(facts, time.time()))
+    return 0
+
+
+def collect(path: Path) -> dict[str, Any]:
+    """Return the facts of a run as plain JSON values; raises what `open_run` raises."""
+
+    run = open_run(path)
+    first, stop = run.iterations
+    return {
+        "path": str(path),
+        "name": str(run.name),
+        "model": run.description.model,
+        "state": run.state,
+        "first_iteration": first if stop > first else None,
+        "iterations": stop - first,
+        "scalars": list(run.scalar_names),
+        "layers": len(run.layer_list),
+        "filters": int(run.filter_layer.size),
+        "layer_statistics": [statistic.name for statistic in run.layer_statistics],
+        "classes": len(run.class_names),
+        "images": int(run.images.sizes.get("image", 0)),
+        "validations": int(run.validation.sizes.get("validation", 0)),
+        "snapshots": len(run.snapshot_iterations),
+        "synthetic": run.description.synthetic,
+        "committed_at": run.committed_at,
+        "bytes": folder_size(path),
+    }
+
+
+def words(facts: dict[str, Any], now: float) -> str:
+    """Return the facts as lines for people."""
+    iterations = f"{facts['iterations']:,}" if facts["iterations"] else "none recorded yet"
+    synthetic = " (synthetic)" if facts["synthetic"] else ""
+    lines = {
+        "run": f"{facts['name']}{synthetic}",
+        "model": facts["model"] or "not named",
+        "state": f"{facts['state']}, last data {ago(now - facts['committed_at'])} ago",
+        "iterations": iterations,
+        "scalars": ", ".join(facts["scalars"]) or "none",
+        "network": f"{facts['layers']:,} layers, {facts['filters']:,} filters, "
+        f"{len(facts['layer_statistics'])} statistics each",
+        "validation": f"{facts['validations']:,} validations of {facts['images']:,} images in {facts['classes']:,} "
+        "classes",
+        "snapshots": f"{facts['snapshots']:,}",
+        "size": size_words(facts["bytes"]),
+    }
+    return "\n".join(f"{name:<12}{value}" for name, value in lines.items())
