@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from deeptracker.data_model import lock, run_data
 from deeptracker.data_model.commit import Commit, root_stamp
-from deeptracker.data_model.errors import QueryError
+from deeptracker.data_model.errors import DeepTrackerError, QueryError
 from deeptracker.data_model.images import Images
 from deeptracker.data_model.series import SeriesReader
 from deeptracker.data_model.validation_results import ValidationResults
@@ -22,6 +23,9 @@ from deeptracker.data_model.vocabulary import Description, Layer, Statistic
 
 _SILENCE = 120.0
 """Seconds after which a writer on another host, which nobody here can ask, counts as gone."""
+
+
+VIEWERS = "deeptracker.viewers"
 
 
 class Run(param.Parameterized):
@@ -209,6 +213,20 @@ class Run(param.Parameterized):
         from deeptracker.data_model.detection import find_anomalies
 
         return find_anomalies(self, rules=rules, iterations=iterations)
+
+    def view(self, **options: Any) -> Any:
+        """Return the linked views of the run, for a notebook's cell; what draws them comes with `deeptracker[viewer]`.
+
+        The viewer announces itself as an entry point, so that reading runs depends on no way of drawing them.
+        """
+        for point in entry_points(group=VIEWERS):
+            try:
+                return point.load()(self, **options)
+            except ModuleNotFoundError as error:
+                raise DeepTrackerError(
+                    f"The viewer needs {error.name}. Install it with: pip install 'deeptracker[viewer]'"
+                ) from error
+        raise DeepTrackerError(f"No viewer is installed (entry point {VIEWERS!r}): pip install 'deeptracker[viewer]'")
 
 
 def _some(names: Sequence[str], most: int = 6) -> str:

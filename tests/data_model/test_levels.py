@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from numpy.typing import NDArray
+
 from deeptracker.data_model import logs
 from deeptracker.data_model.reduction import combine_series, merge_buckets, summarise_records
 from deeptracker.data_model.run import open_run
 from deeptracker.data_model.writer import RunWriter
-from numpy.typing import NDArray
-
 from tests.data_model.test_query import assert_exact, start, wild
 
 RECORDS = 16 * 8**3 + 777

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
 from deeptracker.data_model.errors import QueryError
 from deeptracker.data_model.missing import is_missing, recorded
 from deeptracker.data_model.run import Run, open_run
 from deeptracker.data_model.vocabulary import Description, Layer, Statistic
 from deeptracker.data_model.writer import RunWriter
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 LAYERS = [Layer(f"stage.{number}", "Conv2d", (2, 3, 3, 3), 2) for number in range(3)]
 STATISTICS = [Statistic("first"), Statistic("second")]

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+
 from deeptracker.data_model.errors import NotARunError, RecordingError, RunExistsError, RunLockedError
 from deeptracker.data_model.run import open_run
 from deeptracker.data_model.vocabulary import Description
 from deeptracker.data_model.writer import RunWriter
-
 from tests.data_model.test_query import LAYERS, STATISTICS, start, wild
 
 
