@@ -134,18 +134,20 @@ class FilterOutliers(Rule):
     name = param.String(default="filter_outlier", constant=True, doc="The rule's name in the table of anomalies.")
     kind: ClassVar[Kind] = Kind.FILTER
     title: ClassVar[str] = "Filter outlier"
-    source: ClassVar[str] = "DeepTracker paper (filters against their layer); Iglewicz and Hoaglin 1993 (robust z)"
+    source: ClassVar[str] = (
+        "DeepTracker paper (filters against their layer); Iglewicz and Hoaglin 1993 (robust z above 3.5)"
+    )
 
     mates_z = param.Number(
-        default=6.0,
+        default=3.5,
         bounds=(1, 100),
         doc="Robust z among its layer mates above which a filter's change is far.",
     )
-    own_z = param.Number(default=6.0, bounds=(1, 100), doc="Robust z among its own past above which it is far.")
+    own_z = param.Number(default=3.5, bounds=(1, 100), doc="Robust z among its own past above which it is far.")
     floor = param.Number(
         default=0.1,
         bounds=(1e-3, 10),
-        doc="Least spread of ln(relative change): with z = 6, a factor of e^0.6 = 1.8 is never far.",
+        doc="Least spread of ln(relative change): with z = 3.5, a factor of e^0.35 = 1.4 is never far.",
     )
     past_records = param.Integer(default=64, bounds=(4, 4096), doc="Last records a filter is compared with.")
     fewest_records = param.Integer(default=16, bounds=(2, 4096), doc="Records needed before a filter is judged.")

@@ -70,7 +70,9 @@ class LossSpike(Rule):
     name = param.String(default="loss_spike", constant=True, doc="The rule's name in the table of anomalies.")
     kind: ClassVar[Kind] = Kind.SCALAR
     title: ClassVar[str] = "Loss spike"
-    source: ClassVar[str] = "Robust z-score above 6 in a sliding window: Iglewicz and Hoaglin 1993"
+    source: ClassVar[str] = (
+        "Robust z-score (Iglewicz and Hoaglin 1993) above 6 in a sliding window, and above all of the window"
+    )
 
     z = param.Number(default=6.0, bounds=(1, 1000), doc="Robust z-score above which a record is a spike.")
     window = param.Integer(
