@@ -78,7 +78,8 @@ def test_the_recorder_without_torch_says_what_to_install(without_torch: RunWitho
 def test_viewing_without_panel_says_what_to_install(recorded_run: Path, without_display: RunWithout) -> None:
     answer = without_display(
         "from deeptracker import open_run\n"
-        "try:\n    open_run(sys.argv[1]).view()\nexcept ImportError as error:\n    print(error)",
+        "from deeptracker.data_model.errors import DeepTrackerError\n"
+        "try:\n    open_run(sys.argv[1]).view()\nexcept DeepTrackerError as error:\n    print(error)",
         recorded_run,
     )
     assert "deeptracker[viewer]" in answer
