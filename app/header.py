@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from deeptracker.app.viewer import Viewer
 
 STYLES = """
-:host { min-width: 0; flex: 1 1 auto !important; }
+:host { min-width: 0; flex: 1 1 auto !important; font-family: var(--dt-font); }
 .run { display: flex; align-items: center; gap: 14px; white-space: nowrap; font-size: 13px; color: var(--dt-muted);
   min-width: 0; overflow: hidden; }
 .run b { color: var(--dt-text); font-weight: 600; font-size: 14px; overflow: hidden; text-overflow: ellipsis; }
@@ -60,6 +60,13 @@ class Header:
             align="center",
             description="Open and close views",
             css_classes=["open-views"],
+            sx={
+                ".MuiToggleButton-root": {"color": "var(--dt-muted)", "borderColor": "var(--dt-border)"},
+                ".MuiToggleButton-root.Mui-selected, .MuiToggleButton-root.Mui-selected:hover": {
+                    "color": "var(--dt-accent)",
+                    "backgroundColor": "color-mix(in srgb, var(--dt-accent) 13%, transparent)",
+                },
+            },
         )
         self.row = pmui.Row(
             self.line,

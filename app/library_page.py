@@ -27,6 +27,7 @@ with Recorder("runs/first", model, optimizers=[optimizer]) as recorder:
         recorder.log(loss=loss)"""
 
 STYLES = """
+:host { font-family: var(--dt-font); }
 .runs { display: grid; gap: 8px; margin: 0; padding: 0; list-style: none; }
 .entry { display: grid; grid-template-columns: 168px minmax(140px, 1fr) 190px 130px 84px; gap: 20px;
   align-items: center; padding: 12px 18px; border: 1px solid var(--dt-border); border-radius: 8px;

@@ -17,4 +17,4 @@ def roots() -> list[str]:
 
 # One library for all sessions of the server: this file itself runs once for each.
 library: Library = pn.state.as_cached("deeptracker library", lambda: Library(roots()))
-Pages(library).any().servable()
+Pages(library).any()

@@ -13,6 +13,7 @@ import panel_material_ui as pmui
 from deeptracker.data_model.errors import DeepTrackerError
 
 STYLES = """
+:host { font-family: var(--dt-font); }
 .notice { display: flex; flex-direction: column; gap: 6px; max-width: 620px;
   margin: 32px auto; padding: 0 24px; line-height: 1.5; color: var(--dt-muted, inherit);
   overflow-wrap: anywhere; }

@@ -14,6 +14,7 @@ from bokeh.models import (
     CustomJSTickFormatter,
     HoverTool,
     LinearAxis,
+    LinearScale,
     LogAxis,
     Range1d,
     RangeTool,
@@ -86,6 +87,7 @@ class Overview:
         )
         self._second = Range1d(start=0, end=1)
         self.figure.extra_y_ranges = {"validation": self._second}
+        self.figure.extra_y_scales = {"validation": LinearScale()}
         self._draw()
         self._interact()
         self.restyle()

@@ -46,30 +46,34 @@ class Pages:
     def __init__(self, library: Library, run_page: str = "") -> None:
         self.library, self.run_page = library, run_page
 
-    def any(self) -> Any:
-        """Return the page of a run when the address names one, else the list of runs."""
-        return self.run() if "path" in (pn.state.session_args or {}) else self.runs()
+    def any(self) -> None:
+        """Show the page of a run when the address names one, else the list of runs."""
+        if "path" in (pn.state.session_args or {}):
+            self.run()
+        else:
+            self.runs()
 
-    def runs(self) -> Any:
-        """Return the list of runs."""
-        page = self._page("Runs", urls.decode(_query()).theme)
+    def runs(self) -> None:
+        """Show the list of runs."""
+        page = self._page(urls.decode(_query()).theme)
         listing = LibraryPage(self.library, lambda entry: self.link(entry.key, page))
         page.main = [listing]
         listing.start()
-        return page
+        _show(page, "Runs")
 
-    def run(self) -> Any:
-        """Return the page of the run the address names, or what is wrong with it."""
+    def run(self) -> None:
+        """Show the page of the run the address names, or what is wrong with it."""
         named = urls.run_path(_query())
         address = urls.decode(_query())
         try:
             run = open_run(self.library.find(named))
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a run is said on its page
             logger.warning("The run %r cannot be opened: %s", named, error)
-            page = self._page("No run", address.theme)
+            page = self._page(address.theme)
             page.main = [_way_back(failure("This run", error), page.site_url)]
-            return page
-        page = self._page(str(run.name), address.theme)
+            _show(page, "No run")
+            return
+        page = self._page(address.theme)
         selection = Selection()
         urls.apply(address, selection, run)
         viewer = Viewer(run, selection, theme="dark" if page.dark_theme else "light", views=address.views)
@@ -78,14 +82,14 @@ class Pages:
         page.main = [pn.Column(viewer.body, _address_keeper(viewer, named), sizing_mode="stretch_both", margin=0)]
         viewer.live.start()
         pn.state.on_session_destroyed(lambda context: viewer.close())
-        return page
+        _show(page, str(run.name))
 
     def link(self, key: str, page: Any) -> str:
         """Return the address of a run."""
         theme = "&theme=dark" if page.dark_theme else ""
         return f"{self.run_page}?path={quote(key, safe='/')}{theme}"
 
-    def _page(self, title: str, theme: str | None) -> Any:
+    def _page(self, theme: str | None) -> Any:
         page: Any = pmui.Page(  # type: ignore[attr-defined]
             title="DeepTracker",
             logo=LOGO,
@@ -99,14 +103,11 @@ class Pages:
         document = pn.state.curdoc
         if document is not None:
             document.theme = Theme(json=OWN_COLORS)
-            words = f"{title} · DeepTracker"
-            # Panel gives its own title to a page that is being made.
-            pn.state.onload(lambda: _entitle(document, words))
         return page
 
 
-def _entitle(document: Any, words: str) -> None:
-    document.add_next_tick_callback(lambda: setattr(document, "title", words))
+def _show(page: Any, title: str) -> None:
+    page.servable(title=f"{title} · DeepTracker")
 
 
 def _query() -> str:

@@ -14,7 +14,7 @@ def variables(theme: Theme, selector: str = ":host") -> str:
     """Return a CSS rule that defines every single colour of the theme as `--dt-NAME` (underscores as dashes)."""
     colors = {name: getattr(theme, name) for name in VARIABLES}
     lines = [f"--dt-{name.replace('_', '-')}: {color};" for name, color in colors.items() if isinstance(color, str)]
-    return f"{selector} {{ {' '.join(lines)} font-family: {FONT}; }}"
+    return f"{selector} {{ {' '.join(lines)} --dt-font: {FONT}; font-family: {FONT}; }}"
 
 
 def material(theme: Theme) -> dict[str, Any]:

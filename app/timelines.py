@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from deeptracker.data_model.errors import QueryError
 from deeptracker.data_model.run import Run
 
-BUCKETS = 1500
+POINTS = 600
+"""Spans a strip is drawn of: less than it has pixels, so that the spread within each is seen."""
 LOGARITHMIC_FROM = 30.0
 """Largest over smallest value from which an axis is logarithmic."""
 
@@ -36,13 +37,32 @@ EMPTY = Timeline("", *(np.empty(0),) * 4)
 def timeline(run: Run, name: str, family: str, label: str) -> Timeline:
     """Return a series of the whole run, empty when the run has none of that name."""
     try:
-        found = run.query(name, family=family, buckets=BUCKETS)
+        found = run.query(name, family=family, buckets=2 * POINTS)
     except QueryError:
         return EMPTY
     usable = found["count"].values > 0
-    middle = (found["start"].values + found["stop"].values - 1) / 2
+    # A single record lies where it was made; only where several are summarised is their middle meant.
+    several = found["record_count"].values > 1
+    middle = found["start"].values + several * (found["stop"].values - 1 - found["start"].values) / 2
     low, high, mean = (found[part].values.astype(float)[usable] for part in ("min", "max", "mean"))
-    return Timeline(label, middle[usable].astype(float), low, high, mean)
+    weight = found["count"].values[usable].astype(float)
+    return thinned(Timeline(label, middle[usable].astype(float), low, high, mean), weight, run.iterations)
+
+
+def thinned(values: Timeline, weight: NDArray[np.float64], whole: tuple[int, int], points: int = POINTS) -> Timeline:
+    """Return the series summarised to at most `points` equal spans of the run; no low and no high gets lost."""
+    if values.x.size <= points:
+        return values
+    span = ((values.x - whole[0]) * points / (whole[1] - whole[0])).astype(int)
+    first = np.flatnonzero(np.diff(span, prepend=-1))
+    total = np.add.reduceat(weight, first)
+    return Timeline(
+        values.label,
+        np.add.reduceat(values.x * weight, first) / total,
+        np.minimum.reduceat(values.low, first),
+        np.maximum.reduceat(values.high, first),
+        np.add.reduceat(values.mean * weight, first) / total,
+    )
 
 
 def training_timeline(run: Run) -> Timeline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from deeptracker.app.notices import failure, notice
 from deeptracker.app.overview import Overview
 from deeptracker.app.session import Session
 from deeptracker.app.styles import material_both, variables
-from deeptracker.app.theme import THEMES
+from deeptracker.app.theme import FONT, THEMES
 from deeptracker.app.views.base import View, find_views
 from deeptracker.data_model.run import Run
 from deeptracker.data_model.selection import Selection
@@ -29,6 +30,7 @@ GRID = """
 :host { display: grid !important; gap: 10px; padding: 0 12px 12px; overflow: auto; box-sizing: border-box;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 560px), 1fr)); grid-auto-rows: minmax(400px, 1fr);
   min-height: 0; }
+.scroll-button { display: none; }  /* it would take a place of its own in the grid */
 """
 CARD = {
     "backgroundColor": "var(--dt-surface)",
@@ -58,6 +60,7 @@ class Viewer(pn.viewable.Viewer):
         views: Sequence[str] | None = None,
         **params: Any,
     ) -> None:
+        _prepare_notebook()
         super().__init__(**params)
         self.session = Session(run, selection, theme=theme)
         self.live = Live(self.session)
@@ -188,6 +191,7 @@ class Viewer(pn.viewable.Viewer):
             height=NOTEBOOK_HEIGHT,
             margin=0,
             stylesheets=[variables(theme)],
+            styles={"fontFamily": FONT},
             theme_config=material_both(),
             dark_theme=theme.name == "dark",
             sx={"backgroundColor": "var(--dt-page)", "border": "1px solid var(--dt-border)"},
@@ -208,8 +212,9 @@ def _too_early(run: Run) -> Any:
     )
 
 
-def show(run: Run, **options: Any) -> Viewer:
-    """Return the page of a run for a notebook; what `run.view()` calls. Options: `theme`, `views`."""
-    if pn.state.curdoc is None or pn.state.curdoc.session_context is None:
+def _prepare_notebook() -> None:
+    """Load what a notebook needs to draw: all of it goes into the notebook, nothing is fetched."""
+    document = pn.state.curdoc
+    served = document is not None and document.session_context is not None
+    if "IPython" in sys.modules and not served and not pn.extension._loaded:
         pn.extension(inline=True)
-    return Viewer(run, **options)
