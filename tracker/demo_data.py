@@ -10,6 +10,7 @@ from torch.nn import functional
 
 CLASSES = tuple(str(digit) for digit in range(10))
 VALIDATION_SHARE = 0.2
+NOISE = 0.3
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,11 @@ def load_digits(seed: int) -> Digits:
 
 
 def augment(images: Tensor, random: torch.Generator) -> Tensor:
-    """Return the images moved by up to one pixel each way, with a little noise."""
+    """Return the images moved by up to one pixel each way, with noise that makes single images hard."""
     count, _, height, width = images.shape
     padded = functional.pad(images, (1, 1, 1, 1))
     down = torch.randint(0, 3, (count, 1), generator=random) + torch.arange(height)
     across = torch.randint(0, 3, (count, 1), generator=random) + torch.arange(width)
     number = torch.arange(count)[:, None, None]
     moved = padded[number, 0, down[:, :, None], across[:, None, :]][:, None]
-    return moved + 0.1 * torch.randn(images.shape, generator=random)
+    return moved + NOISE * torch.randn(images.shape, generator=random)

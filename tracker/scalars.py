@@ -28,7 +28,8 @@ class Pending:
 
     def log(self, name: str, value: object) -> None:
         """Keep a number or a tensor of one element; RecordingError for anything else."""
-        self._values.setdefault(name, []).append(_number(name, value))
+        number = _number(name, value)
+        self._values.setdefault(name, []).append(number)
 
     def take(self) -> dict[str, float]:
         """Return what was logged, as numbers, and forget it."""
