@@ -6,13 +6,16 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 py
 VENV := .venv
 BIN := $(VENV)/bin
 DONE := $(VENV)/done
+# What is installed is what was tested; CONSTRAINTS=/dev/null takes the newest versions instead.
+PINS := tools/constraints.txt
+CONSTRAINTS := $(PINS)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 # Options of `make demo`: make demo ITERATIONS=500 PORT=5007 OUT=runs/mine ARGS=--no-serve
 DEMO := $(if $(ITERATIONS),--iterations $(ITERATIONS)) $(if $(PORT),--port $(PORT)) $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench chromium clean
+.PHONY: help demo test check bench chromium pin clean
 .DELETE_ON_ERROR:
 
 help: ## list these commands
@@ -33,11 +36,19 @@ check: $(DONE)/develop ## format, lint, types, documentation
 	$(BIN)/python -m pytest -q tests/docs
 
 bench: $(DONE)/develop chromium ## run the benchmarks and print their tables
+	@$(BIN)/python -c "import os, platform as p; print(p.platform(), os.cpu_count(), 'cores, Python', p.python_version())"
 	@for script in tests/benchmarks/bench_*.py; do \
 		echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
 chromium: $(DONE)/develop ## find or install a Chromium for the browser tests
 	@$(BIN)/python tools/install_chromium.py
+
+pin: ## install the newest versions that pyproject.toml allows, and write them down to test with
+	rm -rf $(VENV)
+	$(MAKE) $(DONE)/develop CONSTRAINTS=/dev/null
+	@sed -n '/^#/p' $(PINS) > $(DONE)/pins
+	@$(BIN)/python -m pip freeze --exclude-editable --exclude torch --exclude uv >> $(DONE)/pins
+	@mv $(DONE)/pins $(PINS)
 
 clean: ## remove everything made here, except recorded runs
 	rm -rf $(VENV) build dist deeptracker.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -51,11 +62,11 @@ $(DONE)/venv:
 	@mkdir -p $(DONE) && touch $@
 
 # PyTorch goes first and alone: asked for as a dependency, pip would bring gigabytes of CUDA libraries.
-$(DONE)/torch: $(DONE)/venv tools/install_torch.py pyproject.toml
-	@$(BIN)/python tools/install_torch.py
+$(DONE)/torch: $(DONE)/venv tools/install_torch.py pyproject.toml $(PINS)
+	@$(BIN)/python tools/install_torch.py $(CONSTRAINTS)
 	@touch $@
 
 $(DONE)/demo $(DONE)/develop: $(DONE)/torch pyproject.toml
 	@echo "Installing what is needed (some minutes the first time) ..."
-	$(PIP) -e '.[$(notdir $@)]'
+	$(PIP) --constraint $(CONSTRAINTS) -e '.[$(notdir $@)]'
 	@touch $@

@@ -55,15 +55,16 @@ def has_gpu() -> bool:
     return answer.returncode == 0 and "GPU" in answer.stdout
 
 
-def plans(requirement: str, system: str, gpu: bool) -> list[list[list[str]]]:
+def plans(requirement: str, constraints: str, system: str, gpu: bool) -> list[list[list[str]]]:
     """Return what to try, in order: each plan a list of commands that must all succeed.
 
-    `requirement` is a pip requirement, `system` what `platform.system()` says, `gpu` whether a GPU was found.
+    `requirement` is a pip requirement, `constraints` the file of versions for what it needs in turn, `system` what `platform.system()` says, `gpu` whether a GPU was found.
     """
-    pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+    tested = ["--constraint", constraints]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", *tested]
     if system != "Linux" or gpu:
         return [[[*pip, requirement]]]
-    uv = [sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable, "--torch-backend=cpu"]
+    uv = [sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable, "--torch-backend=cpu", *tested]
     return [[[*pip, CPU_BUILD]], [[*pip, "uv"], [*uv, requirement]]]
 
 
@@ -73,7 +74,7 @@ def is_enough(version: str, requirement: str) -> bool:
     return [int(part) for part in version.split(".")[:2]] >= [int(part) for part in wanted.split(".")[:2]]
 
 
-def main() -> int:
+def main(constraints: str) -> int:
     """Install PyTorch, or keep the one that is here; return the exit status."""
     requirement = required()
     version = installed()
@@ -83,7 +84,7 @@ def main() -> int:
     gpu = has_gpu()
     print(f"Installing PyTorch ({'for the GPU found here' if gpu else 'no NVIDIA GPU found: a CPU build'}) ...")
     unheard = ""
-    *first, last = plans(requirement, platform.system(), gpu)
+    *first, last = plans(requirement, constraints, platform.system(), gpu)
     for commands in first:
         answers = [subprocess.run(command, capture_output=True, text=True) for command in commands]
         if all(answer.returncode == 0 for answer in answers):
@@ -96,4 +97,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1]))

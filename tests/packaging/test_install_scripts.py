@@ -14,14 +14,14 @@ import pytest
 
 def commands(system: str, gpu: bool) -> list[str]:
     """Return every command that the script would try, as text."""
-    plans = install_torch.plans("torch>=2.6", system, gpu)
+    plans = install_torch.plans("torch>=2.6", "constraints.txt", system, gpu)
     return [" ".join(command) for plan in plans for command in plan]
 
 
 def test_without_a_gpu_only_a_cpu_build_is_ever_asked_for() -> None:
     for command in commands("Linux", gpu=False):
         names_cpu = "+cpu" in command or "--torch-backend=cpu" in command
-        assert names_cpu or command.endswith("install --quiet uv")
+        assert names_cpu or command.endswith("constraints.txt uv")
 
 
 @pytest.mark.parametrize(("system", "gpu"), [("Linux", True), ("Darwin", False), ("Windows", False)])
@@ -42,7 +42,7 @@ def test_versions_are_compared_as_numbers(version: str, enough: bool) -> None:
 
 def test_a_pytorch_that_is_here_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("nothing had to be installed"))
-    assert install_torch.main() == 0
+    assert install_torch.main("constraints.txt") == 0
 
 
 def test_when_every_way_fails_the_message_says_what_to_do(
@@ -51,7 +51,7 @@ def test_when_every_way_fails_the_message_says_what_to_do(
     monkeypatch.setattr(install_torch, "installed", lambda: None)
     failed = subprocess.CompletedProcess([], returncode=1, stdout="", stderr="")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
-    assert install_torch.main() == 1
+    assert install_torch.main("constraints.txt") == 1
     assert "PIP_FIND_LINKS" in capsys.readouterr().err
 
 
