@@ -58,7 +58,8 @@ def has_gpu() -> bool:
 def plans(requirement: str, constraints: str, system: str, gpu: bool) -> list[list[list[str]]]:
     """Return what to try, in order: each plan a list of commands that must all succeed.
 
-    `requirement` is a pip requirement, `constraints` the file of versions for what it needs in turn, `system` what `platform.system()` says, `gpu` whether a GPU was found.
+    `requirement` is a pip requirement, `constraints` the file of versions for what it needs in turn, `system` what
+    `platform.system()` says, `gpu` whether a GPU was found.
     """
     tested = ["--constraint", constraints]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", *tested]
