@@ -17,7 +17,7 @@ class Missing:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Missing())
 """
-DISPLAY = ("panel", "panel_material_ui", "holoviews", "datashader", "bokeh")
+DISPLAY = ("panel", "panel_material_ui", "holoviews", "datashader", "bokeh", "PIL", "tqdm", "sklearn")
 RECORDING = ("torch", "sklearn")
 
 RunWithout = Callable[..., str]
