@@ -118,12 +118,12 @@ class IterationAxis:
         if stop <= start:
             return (0, 0)
         return (
-            max(0, self._count_starting_before(start + 1) - 1) if start < self.stop else self.records,
-            self._count_starting_before(stop),
+            max(0, self.count_before(start + 1) - 1) if start < self.stop else self.records,
+            self.count_before(stop),
         )
 
-    def _count_starting_before(self, iteration: int) -> int:
-        """Return how many records have an iteration below `iteration`."""
+    def count_before(self, iteration: int) -> int:
+        """Return how many records have an iteration below the given one."""
         table = self._table()
         segment = int(np.searchsorted(table[:, 1], iteration, side="left")) - 1
         if segment < 0:

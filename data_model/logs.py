@@ -112,29 +112,40 @@ class Logs:
             self._open(SNAPSHOTS, snapshot_field(len(flat)))
         self._logs[SNAPSHOTS].append(np.array([iteration], np.int64), 1, {"weights": flat[None]})
 
-    def restore(self) -> None:
-        """Put what lies behind the last full shards back into memory, to go on from there."""
+    def restore(self, before: int | None = None) -> bool:
+        """Put what lies behind the last full shards back into memory, to go on from there.
+
+        With `before`, steps from that iteration on, and validations and snapshots after it, are cut off. Return
+        whether anything was.
+        """
+        cut = False
         for name, log in self._logs.items():
             entry = log.entry
-            start = entry.sharded // entry.records_per_shard * entry.records_per_shard
+            until = entry.records if before is None else entry.axis.count_before(before + (name not in ENTITY))
+            cut |= until < entry.records
+            start = min(until, entry.sharded) // entry.records_per_shard * entry.records_per_shard
             if name in ENTITY:
                 self._restore_levels(name, start)
             reader = LogReader(self._run, log.arrays, entry)
-            columns = {key: reader.rows(key, start, entry.records, field) for key, field in log.fields.items()}
-            log.restore(columns, in_tail=start == entry.sharded)
+            columns = {key: reader.rows(key, start, until, field) for key, field in log.fields.items()}
+            in_tail = start == entry.sharded and until == entry.records
+            entry.axis.truncate(until)
+            log.restore(columns, in_tail=in_tail)
+        return cut
 
     def _restore_levels(self, name: str, start: int) -> None:
+        """Take over each level's full shards below record `start`, and what lies between those and `start`."""
         entry = self._logs[name].entry
         reader = FamilyReader(self._run, self._tree, name, entry)
-        available, pending = start, []
+        available, full, pending = start, [], []
         for level in range(len(entry.levels) + 1):
-            kept = entry.levels[level] if level < len(entry.levels) else 0
-            kept = kept // entry.records_per_shard * entry.records_per_shard
-            pending.append(reader.all_summaries(level + 1, kept, available // FACTOR))
-            available = kept
-            if level < len(entry.levels):
-                entry.levels[level] = kept
-        self._pyramids[name].restore(pending)
+            available //= FACTOR
+            stored = min(entry.levels[level], available) if level < len(entry.levels) else 0
+            stored = stored // entry.records_per_shard * entry.records_per_shard
+            pending.append(reader.all_summaries(level + 1, stored, available))
+            full.append(stored)
+            available = stored
+        self._pyramids[name].restore(full[: len(entry.levels)], pending)
 
     def write_tails(self) -> None:
         """Write every log's unfinished records to its tail."""

@@ -25,7 +25,6 @@ class Pyramid:
         """Continue the levels described by `entry`; `value` describes the family's records."""
         self.tree, self.family, self.entry = tree, family, entry
         self._describe(value)
-        self.arrays = [tree[f"{family}/level_{level + 1}/summary"] for level in range(len(entry.levels))]
         self._pending: list[list[Buckets]] = [[] for _ in range(MAX_LEVEL)]
 
     def _describe(self, value: Field) -> None:
@@ -45,8 +44,15 @@ class Pyramid:
             meaning="min, max, mean, count of finite and count of non-finite records of each bucket",
         )
 
-    def restore(self, pending: list[Buckets]) -> None:
-        """Put each level's buckets behind its last full shard back, when recording resumes; (buckets, 5, series)."""
+    def restore(self, kept: list[int], pending: list[Buckets]) -> None:
+        """Go on from `kept` buckets in full shards of each level, and the `pending` ones behind them, when recording
+        resumes; pending buckets are (buckets, 5, series).
+        """
+        for level, count in enumerate(kept):
+            if count < self.entry.levels[level]:
+                path = f"{self.family}/level_{level + 1}/summary"
+                self.tree.declare(path, self._summary.place(self._summary.shape, count))
+        self.entry.levels = kept
         for level, buckets in enumerate(pending):
             self._pending[level] = [buckets] if len(buckets) else []
 
@@ -67,24 +73,27 @@ class Pyramid:
             self._push(level + 1, merge_buckets(shard))
 
     def _write(self, level: int, buckets: Buckets) -> None:
-        if level == len(self.arrays):
+        path = f"{self.family}/level_{level + 1}/summary"
+        if level == len(self.entry.levels):
             group = f"{self.family}/level_{level + 1}"
             span = FACTOR ** (level + 1)
             self.tree.describe(group, bucket=f"records [b * {span}, (b + 1) * {span}) of level_0; iterations likewise")
-            self.arrays.append(create_array(self.tree, group, self._summary, "bucket", self.entry.records_per_shard))
+            create_array(self.tree, group, self._summary, "bucket", self.entry.records_per_shard)
             self.entry.levels.append(0)
         start, stop = self.entry.levels[level], self.entry.levels[level] + len(buckets)
         block = buckets.reshape(len(buckets), len(AGGREGATES), *self._shape).swapaxes(1, 2)
-        self.arrays[level].resize(self._summary.place(self._summary.shape, stop))
-        self.arrays[level][..., start:stop] = self._summary.oriented(block)
+        array = self.tree.resize(path, self._summary.place(self._summary.shape, stop))
+        array[..., start:stop] = self._summary.oriented(block)
         self.entry.levels[level] = stop
 
     def grow(self, value: Field) -> None:
         """Follow the records' family to more entities; `value` is its new description."""
         before = self._shape
         self._describe(value)
-        for level, array in enumerate(self.arrays):
-            array.resize(self._summary.place(self._summary.shape, self.entry.levels[level]))
+        for level, buckets in enumerate(self.entry.levels):
+            self.tree.resize(
+                f"{self.family}/level_{level + 1}/summary", self._summary.place(self._summary.shape, buckets)
+            )
         for level, parts in enumerate(self._pending):
             self._pending[level] = [self._widened(part, before) for part in parts]
 
@@ -101,7 +110,7 @@ class Pyramid:
         for level in range(MAX_LEVEL):
             parts = self._pending[level] + coming
             buckets = np.concatenate(parts) if parts else None
-            stored = self.entry.levels[level] if level < len(self.arrays) else 0
+            stored = self.entry.levels[level] if level < len(self.entry.levels) else 0
             if buckets is None or stored + len(buckets) < FEWEST_BUCKETS:
                 return
             coming = self._close_level(level, buckets)

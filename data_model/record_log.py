@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import zarr
 from numpy.typing import NDArray
 
 from deeptracker.data_model.arrays import Field, create_array
@@ -42,15 +43,13 @@ class RecordLog:
 
         `on_shard` gets the records of every full shard, record axis first, right after it was written.
         """
-        self.run, self.name, self.entry = run, name, entry
+        self.run, self.name, self.entry, self._tree = run, name, entry, tree
         self.fields = {field.name: field for field in (*fields, ITERATION)}
         self.records = entry.records_per_shard
-        self.arrays = {
-            key: tree[path]
-            if (path := f"{group}/{key}") in tree
-            else create_array(tree, group, field, record_dim, self.records)
-            for key, field in self.fields.items()
-        }
+        self.paths = {key: f"{group}/{key}" for key in self.fields}
+        for key, field in self.fields.items():
+            if self.paths[key] not in tree:
+                create_array(tree, group, field, record_dim, self.records)
         self._on_shard = on_shard
         self._buffer = {key: self._blank(field) for key, field in self.fields.items()}
         self._filled = entry.records - entry.sharded
@@ -62,11 +61,16 @@ class RecordLog:
     def _blank(self, field: Field) -> NDArray[Any]:
         return np.full((self.records, *field.shape), field.fill, field.dtype)
 
+    @property
+    def arrays(self) -> dict[str, zarr.Array[Any]]:
+        """The arrays by name."""
+        return {key: self._tree[path] for key, path in self.paths.items()}
+
     def restore(self, columns: Mapping[str, NDArray[Any]], *, in_tail: bool) -> None:
         """Put the records behind the last full shard back into the buffer when recording resumes.
 
-        Without `in_tail` they came from a partial shard: the next commit writes them to the tail, and the shard is
-        replaced, in one rename, once it is full.
+        Without `in_tail` they came from a partial shard, or the log was cut: the next commit writes them to the tail
+        and names arrays that end before them; the shard is replaced, in one rename, once it is full.
         """
         count = len(columns["iteration"])
         for key, values in columns.items():
@@ -74,7 +78,10 @@ class RecordLog:
         self._filled, self._pieced = count, count if in_tail else 0
         self.entry.sharded = self.entry.records - count
         if not in_tail:
+            self._dropped.extend(name for name, _ in self.entry.tail)
             self.entry.tail = []
+            for key, field in self.fields.items():
+                self._tree.declare(self.paths[key], field.place(field.shape, self.entry.sharded))
 
     def append(self, iterations: Iterations, interval: int, columns: Mapping[str, NDArray[Any]]) -> None:
         """Append records, column by column with the record axis first; full shards are written at once."""
@@ -99,7 +106,7 @@ class RecordLog:
                 buffer = self._blank(grown)
                 buffer[(slice(None), *(slice(length) for length in field.shape))] = self._buffer[key]
                 self.fields[key], self._buffer[key] = grown, buffer
-                self.arrays[key].resize(grown.place(grown.shape, self.entry.sharded))
+                self._tree.resize(self.paths[key], grown.place(grown.shape, self.entry.sharded))
 
     def _write_shard(self) -> None:
         self.write_shard_of(self._filled)
@@ -113,8 +120,7 @@ class RecordLog:
         """Write the first `count` buffered records as the next shard, and let go of their tail pieces."""
         start, stop = self.entry.sharded, self.entry.sharded + count
         for key, field in self.fields.items():
-            array = self.arrays[key]
-            array.resize(field.place(field.shape, stop))
+            array = self._tree.resize(self.paths[key], field.place(field.shape, stop))
             array[field.place([slice(None)] * len(field.shape), slice(start, stop))] = field.oriented(
                 self._buffer[key][:count]
             )

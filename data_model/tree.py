@@ -21,6 +21,7 @@ class ArrayTree:
         """
         self._root = zarr.open_group(run, mode="a", use_consolidated=False)
         self._nodes: dict[str, zarr.Array[Any] | zarr.Group] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
         for path, metadata in committed.items():
             node = self._root[path]
             if isinstance(node, zarr.Array) and node.shape != tuple(metadata["shape"]):
@@ -37,6 +38,17 @@ class ArrayTree:
         if not isinstance(node, zarr.Array):
             raise KeyError(path)
         return node
+
+    def resize(self, path: str, shape: tuple[int, ...]) -> zarr.Array[Any]:
+        """Give an array another shape, and return it; what lies outside of the new shape is deleted."""
+        self._shapes.pop(path, None)
+        array = self[path]
+        array.resize(shape)
+        return array
+
+    def declare(self, path: str, shape: tuple[int, ...]) -> None:
+        """Have the next commits name a smaller shape, leaving what lies outside of it for readers of earlier ones."""
+        self._shapes[path] = shape
 
     def create(self, path: str, **options: Any) -> zarr.Array[Any]:
         """Create an array with zarr's own options, and the groups above it."""
@@ -69,4 +81,5 @@ class ArrayTree:
 
     def nodes(self) -> dict[str, Any]:
         """Return the metadata of every group and array by path, as zarr consolidates it."""
-        return {path: self._nodes[path].metadata.to_dict() for path in sorted(self._nodes)}
+        nodes = {path: self._nodes[path].metadata.to_dict() for path in sorted(self._nodes)}
+        return nodes | {path: {**nodes[path], "shape": shape} for path, shape in self._shapes.items()}

@@ -77,8 +77,12 @@ class RunWriter:
         return writer
 
     @classmethod
-    def resume(cls, path: str | Path) -> Self:
-        """Continue a run after a crash or after it was closed, from exactly what was committed."""
+    def resume(cls, path: str | Path, before: int | None = None) -> Self:
+        """Continue a run after a crash or after it was closed, from exactly what was committed.
+
+        With `before`, a training restarts from an earlier iteration: the steps from there on, and validations and
+        snapshots after it, are cut off, and the cut is noted in the run.
+        """
         path = Path(path)
         if not path.exists():
             raise NotARunError(f"There is nothing at {path} to resume. Leave resume=True out to start a new run.")
@@ -88,7 +92,10 @@ class RunWriter:
             manifest, nodes = read_root(path)
             manifest.state = "recording"
             writer = cls(path, manifest, nodes)
-            writer._logs.restore()
+            last = writer.last_iteration
+            if writer._logs.restore(before):
+                manifest.generation += 1
+                writer.note("cut", before=before, last=last)
             writer.note("resumed", iteration=writer.last_iteration)
             writer.commit()
         except BaseException:

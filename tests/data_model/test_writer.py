@@ -12,11 +12,18 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from deeptracker.data_model import logs
 from deeptracker.data_model.errors import NotARunError, RecordingError, RunExistsError, RunLockedError
 from deeptracker.data_model.run import open_run
 from deeptracker.data_model.vocabulary import Description
 from deeptracker.data_model.writer import RunWriter
-from tests.data_model.test_query import LAYERS, STATISTICS, start, wild
+from tests.data_model.test_query import LAYERS, STATISTICS, assert_exact, start, wild
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shards of 16 records, so that few records fill several levels."""
+    monkeypatch.setattr(logs, "records_per_shard", lambda fields: 16)
 
 
 def validate(writer: RunWriter, iteration: int, ids: list[str], classes: list[int], predicted: list[int]) -> None:
@@ -143,6 +150,39 @@ def test_resuming_continues_after_what_was_committed(tmp_path: Path) -> None:
     assert len(run.validation_results().iteration) == 2
     assert [note["key"] for note in run.notes] == ["resumed"]
     writer.close()
+
+
+@pytest.mark.usefixtures("small_shards")
+@pytest.mark.parametrize("closed", [True, False])
+@pytest.mark.parametrize("before", [0, 1, 700, 1024, 1025, 2999, 5000])
+def test_restarting_earlier_cuts_what_came_after(tmp_path: Path, before: int, closed: bool) -> None:
+    old, new = wild(2, 3000), wild(4, 3000)
+    writer = start(tmp_path / "run")
+    writer.append_layers(np.arange(3000), old)
+    for iteration in (600, 700, 800):
+        validate(writer, iteration, ["a"], [0], [0])
+    writer.commit()
+    reader = open_run(tmp_path / "run")
+    if closed:
+        writer.close()
+    else:
+        (tmp_path / "run" / "writer.lock").unlink()
+    writer = RunWriter.resume(tmp_path / "run", before=before)
+    first = min(before, 3000)
+    assert writer.last_iteration in (first - 1, None if not first else first - 1, min(before, 800))
+    run = open_run(tmp_path / "run")
+    np.testing.assert_array_equal(run.layers["first"].values, old[:first, 0])
+    assert len(run.validation_results().iteration) == sum(at <= before for at in (600, 700, 800))
+    assert any(note["key"] == "cut" for note in run.notes) == (before < 3000)
+    writer.append_layers(np.arange(first, 3000), new[first:])
+    writer.close()
+    both = np.concatenate([old[:first], new[first:]])
+    for one in (reader, run):
+        assert one.refresh()
+        np.testing.assert_array_equal(one.layers["first"].values, both[:, 0])
+        assert_exact(one, both, np.arange(3000), (0, 3000), 40)
+    tree = xr.open_datatree(tmp_path / "run", engine="zarr")
+    np.testing.assert_array_equal(tree["layers/level_0/value"].values[1].T, both[:, 1])
 
 
 def test_a_second_writer_is_refused_by_name(tmp_path: Path) -> None:
