@@ -29,6 +29,9 @@ Job = Callable[["RunWriter"], None]
 MOST_WAITING_BYTES = 32 << 20
 """Bytes of validations, thumbnails and snapshots that may wait for the disk (one of them may always wait)."""
 
+_SMALLEST_JOB = 1 << 20
+"""Every job counts as at least so many bytes: many small ones take time too, and a commit waits for those before it."""
+
 _SHORTEST_WAIT = 0.01
 
 
@@ -71,6 +74,7 @@ class Background:
 
     def submit(self, job: Job, size: int = 0) -> None:
         """Have a job done with the writer; wait while too many bytes are under way already."""
+        size = max(size, _SMALLEST_JOB)
         with self._changed:
             self._wait(lambda: not self._waiting_bytes or self._waiting_bytes + size <= MOST_WAITING_BYTES)
             self._waiting_bytes += size
@@ -113,14 +117,15 @@ class Background:
             with self._changed:
                 self._changed.wait_for(self._called, max(due - time.monotonic(), 0.0))
                 closing, ticket = self._closing, self._asked
-            self._work()
             if closing or ticket > self._answered or time.monotonic() >= due:
-                self._take_filling()
+                self._take_everything()
                 self._attempt(self._finish if closing else self._commit)
                 due = time.monotonic() + self._flush_seconds
                 with self._changed:
                     self._answered = ticket
                     self._changed.notify_all()
+            else:
+                self._work(len(self._tasks))
             self.seconds = time.thread_time()
             if closing:
                 return
@@ -128,9 +133,20 @@ class Background:
     def _called(self) -> bool:
         return bool(self._tasks) or self._closing or self._asked > self._answered
 
-    def _work(self) -> None:
-        """Do all tasks that are queued. After an error they are only taken off, so that training never hangs."""
-        while self._tasks:
+    def _take_everything(self) -> None:
+        """Write what was handed over until now, and the block being filled; not what comes in meanwhile."""
+        taken = False
+        while not taken:
+            with self._changed:
+                taken = not self._filling.rows or bool(self._free)
+                if self._filling.rows and self._free:
+                    self._hand_over()
+                count = len(self._tasks)
+            self._work(count)
+
+    def _work(self, count: int) -> None:
+        """Do the first tasks of the queue. After an error they are only taken off, so that training never hangs."""
+        for _ in range(count):
             task = self._tasks.popleft()
             self._dirty = True
             self._attempt(task.job)
@@ -140,18 +156,6 @@ class Background:
                     task.block.clear()
                     self._free.append(task.block)
                 self._changed.notify_all()
-
-    def _take_filling(self) -> None:
-        """Write what the block being filled holds, however little."""
-        while True:
-            with self._changed:
-                if not self._filling.rows:
-                    return
-                if self._free:
-                    self._hand_over()
-                    break
-            self._work()
-        self._work()
 
     def _attempt(self, job: Job) -> None:
         if self.error is not None:

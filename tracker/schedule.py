@@ -33,11 +33,12 @@ class Schedule:
     """Decides which iterations are recorded. One record at iteration t with interval k stands for t to t + k."""
 
     def __init__(self, every: Every, overhead: float, first: int = 0, name: str = "every") -> None:
-        """Start at iteration `first`. RecordingError for an `every` or `overhead` that makes no sense."""
+        """Start at the first multiple of the interval from iteration `first` on. RecordingError for an `every` or `overhead` that makes no sense."""
         self._automatic = every == "auto"
         self._overhead = overhead
         self.interval = 1 if every == "auto" else check_every(name, every)
-        self.next = first
+        # A resumed run goes on at the multiples it was recorded at before.
+        self.next = -(-first // self.interval) * self.interval
         self._costs: deque[float] = deque(maxlen=_WINDOW)
         self._steps: deque[float] = deque(maxlen=_WINDOW)
         self._recorded = 0

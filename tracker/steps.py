@@ -34,7 +34,7 @@ class Steps:
         self.pending = Pending()
         self._measure, self._optimizers, self._background = measure, optimizers, background
         self._layers, self._filters = layers, filters
-        self._next_filters = iteration
+        self._next_filters = -(-iteration // FILTERS_EVERY) * FILTERS_EVERY
         self._table = np.empty((measure.layers, LAYER_COLUMNS), np.float64)
         self._remembered = -1
         self._spent = 0.0

@@ -64,9 +64,10 @@ def test_a_full_disk_raises_once_and_what_was_committed_stays(tmp_path, full_dis
 def test_a_full_disk_warns_once_and_training_goes_on_unchanged(tmp_path, full_disk):
     recorder, model, optimizer = prepared(tmp_path, on_error="warn")
     full_disk.set()
-    with pytest.warns(RuntimeWarning, match="No space left") as caught, recorder:
+    with pytest.warns(RuntimeWarning, match="No space left") as caught:
         losses = train(model, optimizer, 20, log=recorder.log, seen=lambda _: recorder.flush())
-        assert recorder.iteration == 20
+    assert recorder.iteration == 20
+    recorder.close()
     assert len(caught) == 1
     torch.manual_seed(0)
     model = small()
@@ -82,9 +83,13 @@ def test_an_error_in_the_training_is_not_hidden_by_one_of_the_disk(tmp_path, ful
 
 def test_a_training_that_fails_is_kept_up_to_its_last_step(tmp_path):
     recorder, model, optimizer = prepared(tmp_path)
+
+    def interrupt(step: int) -> None:
+        if step == 2:
+            raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt), recorder:
-        train(model, optimizer, 3, log=recorder.log)
-        raise KeyboardInterrupt
+        train(model, optimizer, 10, log=recorder.log, seen=interrupt)
     run = open_run(tmp_path / "run")
     assert run.layers.sizes["iteration"] == 3
     assert run.state == "closed"
@@ -96,16 +101,16 @@ def test_training_waits_for_a_slow_disk_loses_nothing_and_notes_the_wait(tmp_pat
     append = RunWriter.append_scalars
 
     def slowly(writer, *given):
-        time.sleep(0.03)
+        time.sleep(0.1)
         append(writer, *given)
 
     monkeypatch.setattr(RunWriter, "append_scalars", slowly)
     recorder, model, optimizer = prepared(tmp_path)
     with recorder:
-        losses = train(model, optimizer, 100, log=recorder.log)
+        losses = train(model, optimizer, 60, log=recorder.log)
     run = open_run(tmp_path / "run")
     np.testing.assert_array_equal(run.scalars.loss, losses)
-    np.testing.assert_array_equal(run.layers.iteration, range(100))
+    np.testing.assert_array_equal(run.layers.iteration, range(60))
     assert sum(note["seconds"] for note in run.notes if note["key"] == "waited for the disk") > 0.1
 
 
@@ -144,6 +149,17 @@ def test_data_loader_workers_do_not_record(tmp_path):
     assert set(run.scalars.data_vars) == {"learning_rate", "loss"}
     assert run.layers.sizes["iteration"] == 4
     assert run.state == "closed"
+
+
+def test_a_flood_of_jobs_does_not_put_off_the_commit(tmp_path):
+    """Jobs that come faster than they are done must not keep what is done already from being committed."""
+    recorder, model, optimizer = prepared(tmp_path, flush_seconds=0.2, snapshots=False)
+    with recorder:
+        start = time.monotonic()
+        while open_run(tmp_path / "run").scalars.sizes.get("iteration", 0) < 20:
+            train(model, optimizer, 1, log=recorder.log)
+            recorder.snapshot()
+            assert time.monotonic() - start < 30, "nothing was committed while jobs kept coming"
 
 
 SCRIPT = """

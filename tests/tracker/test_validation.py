@@ -68,7 +68,7 @@ def test_images_may_come_in_any_order_go_missing_come_twice_and_be_new(tmp_path)
             validation.log(["7"], logits=logits[2:], targets=[2])
     run = open_run(tmp_path / "run")
     results = run.validation_results()
-    by_id = {name: results.predicted[:, column].tolist() for column, name in enumerate(results.ids)}
+    by_id = {name: results.predicted[:, column].tolist() for column, name in enumerate(results.image)}
     assert by_id == {"x": [0, -1], "y": [1, -1], "7": [2, 2], "z": [-1, 1]}
     np.testing.assert_array_equal(run.validation.iteration, [0, 1])
     assert run.class_names == ["a", "b", "c"]
@@ -79,9 +79,9 @@ def test_images_may_come_in_any_order_go_missing_come_twice_and_be_new(tmp_path)
 def test_a_validation_that_fails_or_sees_nothing_leaves_no_trace(tmp_path):
     recorder, _, _ = recorder_of(tmp_path)
     with recorder:
-        with pytest.raises(KeyError), recorder.validation() as validation:
-            validation.log(["x"], logits=torch.eye(3)[:1], targets=[0])
-            raise KeyError
+        failing = recorder.validation()
+        failing.__enter__().log(["x"], logits=torch.eye(3)[:1], targets=[0])
+        failing.__exit__(KeyError, KeyError(), None)
         with recorder.validation():
             pass
         with recorder.validation() as validation:
@@ -119,7 +119,7 @@ def test_thumbnails_are_kept_once_and_look_like_the_images(tmp_path):
             train(model, optimizer, 1)
     run = open_run(tmp_path / "run")
     for number in range(2):
-        picture = run.thumbnail(list(run.images.image.values).index("xy"[number]))
+        picture = run.thumbnail(list(run.images.id.values).index("xy"[number]))
         expected = np.rint(255 * images[number, 0].numpy())
         for channel in range(3):
             np.testing.assert_allclose(picture[:, :, channel], expected, atol=0.5)
