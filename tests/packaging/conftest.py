@@ -9,13 +9,18 @@ from pathlib import Path
 
 import pytest
 
+# Looked for, such a package is simply not found, as where it was never installed.
 BLOCK = """
 import sys
-class Missing:
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {missing!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Missing())
+        if name.partition(".")[0] not in {missing!r}:
+            return self.finder.find_spec(name, path, target)
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 """
 DISPLAY = ("panel", "panel_material_ui", "holoviews", "datashader", "bokeh", "PIL", "tqdm", "sklearn")
 RECORDING = ("torch", "sklearn")
