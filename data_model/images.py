@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from deeptracker.data_model.axis import IterationAxis
 from deeptracker.data_model.commit import Commit
-from deeptracker.data_model.validation_results import ValidationResults, class_series
+from deeptracker.data_model.validation_results import CLASS_STATISTICS, ValidationResults, class_series
+
+_CELLS = 1 << 22
+"""Results of so many images, over several validations, are worked on at once: it bounds the memory."""
 
 
 class Images:
@@ -44,8 +47,11 @@ class Images:
         count = int(self.image_class.max(initial=-1)) + 1
         return given + [str(number) for number in range(len(given), count)]
 
-    def results(self, images: Sequence[int] | slice | None = None, first: int = 0) -> ValidationResults:
-        """Return the results of validations from number `first` on."""
+    def results(
+        self, images: Sequence[int] | slice | None = None, first: int = 0, stop: int | None = None
+    ) -> ValidationResults:
+        """Return the results of validations [first, stop); all from `first` on without `stop`."""
+        stop = self.axis.records if stop is None else stop
         index = slice(None) if images is None else images if isinstance(images, slice) else np.asarray(images, np.int64)
         reader, fields = self._commit.validation, self._commit.validation_fields
         columns: dict[str, Any] = {}
@@ -53,16 +59,21 @@ class Images:
             if reader is None:
                 columns[name] = np.zeros((0, len(self.ids[index])), field.dtype)
             else:
-                columns[name] = reader.rows(name, first, self.axis.records, field, (index,))
-        iteration = self.axis.iterations(first, self.axis.records)
+                columns[name] = reader.rows(name, first, stop, field, (index,))
+        iteration = self.axis.iterations(first, stop)
         return ValidationResults(iteration, self.ids[index], self.image_class[index], **columns)
 
     def class_series(self) -> tuple[NDArray[np.float32], IterationAxis]:
         """Return error, loss and probability per class, (validation, 3, class + 1), last column: all images."""
         done = len(self._series) if self._series is not None else 0
         if self._series is None or done < self.axis.records:
-            new = class_series(self.results(first=done), len(self.class_names))
-            self._series = np.concatenate([self._series, new]) if self._series is not None and done else new
+            portion = max(1, _CELLS // max(1, len(self.ids)))
+            parts = [] if self._series is None else [self._series]
+            for first in range(done, self.axis.records, portion):
+                results = self.results(first=first, stop=min(first + portion, self.axis.records))
+                parts.append(class_series(results, len(self.class_names)))
+            empty = np.zeros((0, len(CLASS_STATISTICS), len(self.class_names) + 1), np.float32)
+            self._series = np.concatenate(parts) if parts else empty
         return self._series, self.axis
 
     def thumbnail(self, image: int) -> NDArray[np.uint8] | None:

@@ -47,15 +47,21 @@ def class_series(results: ValidationResults, classes: int) -> NDArray[np.float32
     The last column is over all images. The error is a share of 0 to 1, the loss the mean of -log(probability) in
     nats. NaN where a class had no image in a validation.
     """
-    number = np.where((results.image_class >= 0) & (results.image_class < classes), results.image_class, classes)
-    member = np.zeros((len(number), classes + 1))
-    member[np.arange(len(number)), number] = 1
-    member[:, classes] = 1
     seen = results.seen
     probability = np.where(seen, results.probability, 0).astype(np.float64)
     surprise = np.where(seen, -np.log(np.maximum(probability, _SMALLEST_PROBABILITY)), 0)
     wrong = (seen & ~results.right).astype(np.float64)
-    count = seen.astype(np.float64) @ member
+    count = _class_sums(seen.astype(np.float64), results.image_class, classes)
     with np.errstate(invalid="ignore", divide="ignore"):
-        series = np.stack([(values @ member) / count for values in (wrong, surprise, probability)], axis=1)
-    return series.astype(np.float32)
+        parts = [_class_sums(values, results.image_class, classes) / count for values in (wrong, surprise, probability)]
+    return np.stack(parts, axis=1).astype(np.float32)
+
+
+def _class_sums(values: NDArray[np.float64], image_class: NDArray[np.int32], classes: int) -> NDArray[np.float64]:
+    """Sum (validation, image) over the images of each class, and of all: (validation, class + 1)."""
+    sums = np.zeros((len(values), classes + 1))
+    known = np.flatnonzero((image_class >= 0) & (image_class < classes))
+    for row, total in zip(values, sums, strict=True):
+        total[:classes] = np.bincount(image_class[known], weights=row[known], minlength=classes)
+    sums[:, classes] = values.sum(axis=1)
+    return sums
