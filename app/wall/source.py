@@ -76,10 +76,10 @@ class EnvelopeSource(Protocol):
 
 @runtime_checkable
 class StateSource(Protocol):
-    """Gives the states of any rows at the validations."""
+    """Gives the states of any rows at all validations."""
 
-    def states(self, entities: npt.NDArray[np.int32], iterations: tuple[int, int]) -> States:
-        """Return the states at every validation that stands for some of the iterations [first, stop)."""
+    def states(self, entities: npt.NDArray[np.int32]) -> States:
+        """Return the states of the entities at every validation."""
         ...
 
 

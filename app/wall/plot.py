@@ -1,0 +1,362 @@
+"""The wall: rows x iterations as one picture that follows zoom, pan, fold, theme and new data.
+
+It knows nothing of runs, selections or other views: data come from a source, and what the user does goes out through
+`on_select`, `on_brush` and the shared iteration range.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+import panel as pn
+import param
+from bokeh.events import DoubleTap, SelectionGeometry, Tap
+from bokeh.models import Range1d
+
+from deeptracker.app.theme import FONT, TEXT_SIZES, THEMES
+from deeptracker.app.wall import frame, gutter, hover, layout, paint
+from deeptracker.app.wall.compose import Picture, Viewport
+from deeptracker.app.wall.feed import Feed, Rows
+from deeptracker.app.wall.pacing import Pacer
+from deeptracker.app.wall.palette import state_palette, value_palette
+from deeptracker.app.wall.source import StateSource, WallSource
+
+TALLEST_ROW = 110
+"""CSS pixels that a row takes at most while all rows are on screen."""
+FEWEST_ROWS = 1.5
+"""Rows that stay on screen at the deepest zoom."""
+MOST_PIXELS = 1_500_000
+"""Pixels of a picture up to which a screen's finer pixels are used."""
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A place of note on one row: the entity, and the iterations [start, stop)."""
+
+    entity: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What the last picture shows: for tests, and for a look into a running app."""
+
+    view: Viewport
+    picture: Picture
+    seconds: float
+
+
+class Wall(pn.viewable.Viewer):
+    """One plot of many rows over the iterations of `x_range`, which other plots may share.
+
+    `on_select(entities)` hears of clicks on rows, `on_brush(span or None)` of brushing along the ruler,
+    `describe(entity)` may add trusted markup (a thumbnail) to the readout of an entity.
+    """
+
+    folded: param.List[str] = param.List(default=[], item_type=str, doc="Keys of the folded groups.")
+    selected: param.List[int] = param.List(default=[], item_type=int, doc="Selected entities, in order of picking.")
+    common = param.Boolean(default=False, doc="Whether all rows share one scale of values.")
+    logarithmic = param.Boolean(default=False, doc="Whether values are drawn on a logarithmic scale.")
+    unit = param.String(default="", doc="Unit of the values, for the readout.")
+    theme: param.Selector[str] = param.Selector(default="light", objects=sorted(THEMES), doc="Colours of the plot.")
+    brush = param.Range(default=None, allow_None=True, doc="Iterations [start, stop) marked as brushed.")
+    landmarks: param.List[tuple[int, str]] = param.List(default=[], item_type=tuple, doc="(iteration, label) pairs.")
+    marks: param.List[Mark] = param.List(default=[], item_type=Mark, doc="Places of note, on their entities' rows.")
+    gutter_width = param.Integer(default=190, bounds=(0, 600), constant=True, doc="CSS pixels of the gutter.")
+
+    def __init__(self, source: WallSource, tree: layout.Tree, x_range: Range1d, **params: Any) -> None:
+        super().__init__(**{"name": f"wall-{next(_numbers)}", **params})
+        self.redraws = 0
+        self.drawn: Drawn | None = None
+        self.on_select: Callable[[list[int]], None] | None = None
+        self.on_brush: Callable[[tuple[int, int] | None], None] | None = None
+        self.describe: Callable[[int], str] | None = None
+        self.x_range = x_range
+        self.y_range = Range1d(start=-1, end=0)
+        self.feed, self.tree = Feed(source), tree
+        self.layout = layout.arrange(tree, frozenset(self.folded))
+        self.face = frame.face(self.name, x_range, self.y_range)
+        self.ruler = frame.ruler(x_range)
+        self.gutter = gutter.gutter(self.y_range, self.gutter_width)
+        self.hover = hover.Hover(self.name, self.face)
+        self._corner = pn.pane.HTML("iteration", width=self.gutter_width - frame.LEFT_OVERHANG, margin=0)
+        self.pacer = Pacer(self._draw, self._timers)
+        self._size = (0, 0)
+        self._gutter_key: Any = None
+        self._shown: Any = None
+        self._listen()
+        self._lay_out()
+        self._restyle()
+        self._annotate()
+
+    def show(self, source: WallSource, tree: layout.Tree) -> None:
+        """Show other rows, from the top."""
+        self.feed, self.tree = Feed(source), tree
+        known = set(layout.group_keys(tree))
+        self._shown = None
+        with param.parameterized.discard_events(self):
+            self.folded = [key for key in self.folded if key in known]
+        self._lay_out()
+
+    def rearrange(self, tree: layout.Tree) -> None:
+        """Show the same source's rows in another order or choice, from the top."""
+        self.tree = tree
+        self._lay_out()
+
+    def refresh(self) -> None:
+        """The source has something new: draw it without moving anything."""
+        self.feed.forget()
+        self.pacer.request()
+
+    def close(self) -> None:
+        """Let go of the shared range."""
+        self.pacer.stop()
+        for end in ("start", "end"):
+            self.x_range.remove_on_change(end, self._moved)
+
+    def __panel__(self) -> Any:
+        stretch: dict[str, Any] = {"margin": 0, "sizing_mode": "stretch_both"}
+        sides = [
+            pn.pane.Bokeh(self.gutter.figure, margin=0, sizing_mode="stretch_height", width=self.gutter_width),
+            pn.pane.Bokeh(self.face.figure, **stretch),
+        ]
+        ruler = pn.pane.Bokeh(self.ruler.figure, margin=0, sizing_mode="stretch_width", height=frame.RULER_HEIGHT)
+        top = pn.Row(self._corner, ruler, margin=0, sizing_mode="stretch_width", height=frame.RULER_HEIGHT)
+        return pn.Column(top, pn.Row(*sides, **stretch), min_height=120, css_classes=["wall", self.name], **stretch)
+
+    def _listen(self) -> None:
+        for end in ("start", "end"):
+            self.x_range.on_change(end, self._moved)
+            self.y_range.on_change(end, self._moved)
+        for side in ("inner_width", "inner_height"):
+            self.face.figure.on_change(side, self._resized)
+        self.face.report.on_change("data", self._acknowledged)
+        self.face.figure.on_event(Tap, self._tapped)
+        self.gutter.figure.on_event(Tap, self._tapped_gutter)
+        self.ruler.figure.on_event(SelectionGeometry, self._brushed)
+        self.ruler.figure.on_event(DoubleTap, lambda event: self._brush(None))
+        self.hover.pointer.on_change("data", self._pointed)
+        self.param.watch(lambda event: self._lay_out(keep=True), ["folded"])
+        self.param.watch(lambda event: self.pacer.request(), ["selected", "common", "logarithmic"])
+        self.param.watch(lambda event: self._restyle(), ["theme"])
+        self.param.watch(lambda event: self._annotate(), ["brush", "landmarks", "marks"])
+
+    # ---- rows
+
+    @property
+    def rows(self) -> int:
+        """Number of rows of the layout."""
+        return len(self.layout.rows)
+
+    def _lay_out(self, keep: bool = False) -> None:
+        """Arrange the rows; with `keep` what is on screen stays as far as it can."""
+        everything = self._everything_on_screen()
+        self.layout = layout.arrange(self.tree, frozenset(self.folded))
+        self.feed.forget()
+        self.hover.rows.tags = [self.rows]
+        self._gutter_key = None
+        self._bound(everything or not keep)
+        self._place_marks()
+        self.pacer.request()
+
+    def _everything_on_screen(self) -> bool:
+        height = -self.y_range.start + self.y_range.end
+        return bool(height >= 0.98 * -(self.y_range.reset_start or self.y_range.start))
+
+    def _bound(self, everything: bool) -> None:
+        """Bound the rows' range; few rows do not fill a tall screen."""
+        extent = float(max(1, self.rows, math.ceil(self._size[1] / TALLEST_ROW)))
+        top, bottom = -float(self.y_range.end), -float(self.y_range.start)
+        if everything:
+            top, bottom = 0.0, extent
+        else:
+            span = min(bottom - top, extent)
+            top = min(max(0.0, top), extent - span)
+            bottom = top + span
+        least = min(FEWEST_ROWS, extent)
+        self.y_range.update(
+            bounds=(-extent, 0), min_interval=least, reset_start=-extent, reset_end=0, start=-bottom, end=-top or 0.0
+        )
+
+    # ---- drawing
+
+    def _timers(self) -> Any:
+        document = self.face.figure.document
+        return document if document is not None and document.session_context is not None else None
+
+    def _moved(self, attr: str, old: Any, new: Any) -> None:
+        self.pacer.request()
+
+    def _resized(self, attr: str, old: Any, new: Any) -> None:
+        # The two sides come one after the other; before the first report they have no value to read.
+        everything = self._everything_on_screen()
+        width, height = self._size
+        self._size = (int(new), height) if attr == "inner_width" else (width, int(new))
+        self._bound(everything)
+        self.pacer.request()
+
+    def _acknowledged(self, attr: str, old: Any, new: Any) -> None:
+        self.pacer.acknowledge()
+
+    def view(self) -> Viewport | None:
+        """Return what is on screen, or None before the browser has laid it out."""
+        width, height = self._size
+        if width < 2 or height < 2:
+            return None
+        ratio = float(self.face.report.data["ratio"][0])
+        unit = max(1.0, min(ratio, 2.0, math.sqrt(MOST_PIXELS / (width * height))))
+        first, last = float(self.x_range.start), float(self.x_range.end)
+        top, bottom = -float(self.y_range.end), -float(self.y_range.start)
+        if not (last > first and bottom > top):
+            return None
+        return Viewport(first, last, top, bottom, round(width * unit), round(height * unit), unit)
+
+    def _draw(self) -> bool:
+        """Send the picture of what is on screen; return whether there was one to send."""
+        view = self.view()
+        if view is None:
+            return False
+        began = time.perf_counter()
+        picture = self.feed.picture(Rows(self.layout, self._selected_rows(), self.common, self.logarithmic), view)
+        self._draw_gutter(view, picture)
+        same = self._shown is not None and self._shown[0] == view and np.array_equal(self._shown[1], picture.image)
+        if not same:
+            self.redraws += 1
+            self._shown = (view, picture.image)
+            place = (view.first, view.last, view.top, view.bottom)
+            self.face.tile.data = frame.tile_data(picture.image, self.redraws, *place)
+            size = min(9.0, 0.6 * view.row_height / view.unit)
+            self.face.mark_glyph.glyph.size = size if size >= 4 else 0
+        self.drawn = Drawn(view, picture, time.perf_counter() - began)
+        return not same
+
+    def _selected_rows(self) -> np.ndarray:
+        chosen = set(self.selected)
+        return np.array([not chosen.isdisjoint(row.entities) for row in self.layout.rows], np.bool_)
+
+    def _draw_gutter(self, view: Viewport, picture: Picture) -> None:
+        scales: dict[int, tuple[float, float]] = {}
+        row_height = view.row_height / view.unit
+        if row_height >= gutter.SCALES_FROM and picture.level == paint.ENVELOPE and len(picture.scales):
+            for position, (low, high) in enumerate(picture.scales.tolist()):
+                if not math.isnan(low):
+                    power = (lambda value: 10.0**value) if self.logarithmic else float
+                    scales[picture.first_row + position] = (power(low), power(high))
+        key = (view.top, view.bottom, self._size, self.theme, tuple(self.selected), tuple(scales.items()))
+        if key == self._gutter_key:
+            return  # zooming iterations sends nothing here
+        self._gutter_key = key
+        found = gutter.contents(
+            self.layout,
+            view.top,
+            view.bottom,
+            self._size[1],
+            self.gutter_width,
+            THEMES[self.theme],
+            frozenset(self.selected),
+            scales,
+        )
+        self.gutter.bars.data, self.gutter.texts.data = found.bars, found.texts
+
+    # ---- colours and annotations
+
+    def _restyle(self) -> None:
+        theme = THEMES[self.theme]
+        states = isinstance(self.feed.source, StateSource)
+        self.face.palette.tags = list((state_palette if states else value_palette)(self.theme))
+        frame.restyle_face(self.face, theme)
+        frame.restyle_ruler(self.ruler, theme)
+        self.gutter.figure.update(background_fill_color=theme.surface, border_fill_color=theme.surface)
+        self.hover.say("", theme)
+        self._corner.styles = {"color": theme.muted, "font": f"{TEXT_SIZES['small']} {FONT}", "text-align": "right"}
+        view = self.view()
+        if view is not None and self.drawn is not None:
+            self._draw_gutter(view, self.drawn.picture)
+
+    def _annotate(self) -> None:
+        for box in (self.face.brush, self.ruler.brush):
+            if self.brush is None:
+                box.visible = False
+            else:
+                box.update(left=self.brush[0], right=self.brush[1], visible=True)
+        data = {"x": [at for at, _ in self.landmarks], "label": [label for _, label in self.landmarks]}
+        self.face.landmarks.data, self.ruler.landmarks.data = data, dict(data)
+        self._place_marks()
+
+    def _place_marks(self) -> None:
+        rows = self.layout.row_of()
+        known = [mark for mark in self.marks if mark.entity in rows]
+        self.face.marks.data = {
+            "x": [(mark.start + mark.stop - 1) / 2 for mark in known],
+            "y": [-(rows[mark.entity] + 0.12) for mark in known],
+        }
+
+    # ---- what the user does
+
+    def _tapped(self, event: Any) -> None:
+        self._pick(-event.y, event.modifiers or {})
+
+    def _pick(self, place: float, modifiers: dict[str, bool]) -> None:
+        row = math.floor(place)
+        if not 0 <= row < self.rows:
+            return
+        entities = list(self.layout.rows[row].entities)
+        if modifiers.get("ctrl") or modifiers.get("shift") or modifiers.get("meta"):
+            rest = [entity for entity in self.selected if entity not in entities]
+            chosen = rest if len(rest) < len(self.selected) else [*rest, *entities]
+        else:
+            chosen = [] if self.selected == entities else entities
+        self.selected = chosen
+        if self.on_select is not None:
+            self.on_select(chosen)
+
+    def _tapped_gutter(self, event: Any) -> None:
+        key = gutter.group_at(self.layout, event.x, -event.y)
+        if key is None:
+            self._pick(-event.y, event.modifiers or {})
+        else:
+            self.folded = [one for one in self.folded if one != key] if key in self.folded else [*self.folded, key]
+
+    def _brushed(self, event: Any) -> None:
+        if event.final:
+            first, last = sorted((event.geometry["x0"], event.geometry["x1"]))
+            self._brush((max(0, math.floor(first)), math.ceil(last)) if last > first else None)
+
+    def _brush(self, span: tuple[int, int] | None) -> None:
+        self.brush = span
+        if self.on_brush is not None:
+            self.on_brush(span)
+
+    def _pointed(self, attr: str, old: Any, new: Any) -> None:
+        row, iteration = int(new["row"][0]), float(new["x"][0])
+        self.hover.say(self.readout(row, iteration), THEMES[self.theme])
+
+    def readout(self, row: int, iteration: float) -> str:
+        """Return what is at a row and an iteration, as HTML; empty where there is nothing."""
+        if not 0 <= row < self.rows:
+            return ""
+        values, states = self.feed.envelope_row(row), self.feed.states_row(row)
+        if values is not None:
+            lines = hover.envelope_lines(*values, iteration, self.unit)
+        elif states is not None:
+            lines = hover.state_lines(*states, iteration)
+        else:
+            return ""
+        place = self.layout.rows[row]
+        extra = self.describe(place.entities[0]) if self.describe is not None and place.group is None else ""
+        return hover.as_html(self._name(row), lines, extra) if lines else ""
+
+    def _name(self, row: int) -> str:
+        """Return a row's label with the labels of the groups around it."""
+        around: Sequence[str] = [
+            span.label for span in self.layout.spans if span.start <= row < span.stop and not span.folded
+        ]
+        return ".".join([*around, self.layout.rows[row].label])
