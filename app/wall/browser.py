@@ -36,14 +36,16 @@ if (cb_obj === palette) {
 """Looks the picture up in the palette, shows it, counts it on `window.deeptracker_walls[name]`, acknowledges it."""
 
 RETARGET_WHEEL = """
-// Bokeh has one active scroll tool per plot: aim it by the modifiers just before it acts.
+// Bokeh has one active scroll tool per plot: aim it by the modifiers just before it acts. It sticks at a bound while
+// zooming out unless the focus may move, and ignores the smallest interval while zooming in unless it may not.
 if (!window.deeptracker_wheels) {
-  const tools = (window.deeptracker_wheels = new Set());
+  const tools = (window.deeptracker_wheels = new Map());
   window.addEventListener("wheel", event => {
     const rows = event.ctrlKey || event.shiftKey || event.altKey;
-    for (const tool of tools) {
+    const inward = (event.deltaY || event.deltaX) < 0;
+    for (const [tool, own] of tools) {
       if (tool.document === null) tools.delete(tool);
-      else if (tool.dimensions !== (rows ? "height" : "width")) tool.dimensions = rows ? "height" : "width";
+      else tool.setv({dimensions: own ?? (rows ? "height" : "width"), maintain_focus: inward});
     }
     if (event.shiftKey && !event.deltaY && event.deltaX) {
       const target = event.composedPath()[0];
@@ -58,7 +60,7 @@ if (!window.deeptracker_wheels) {
     }
   }, {capture: true, passive: false});
 }
-window.deeptracker_wheels.add(wheel);
+for (const [tool, own] of wheels) window.deeptracker_wheels.set(tool, own);
 """
 """A plain wheel zooms iterations; with ctrl, shift or alt it zooms rows."""
 

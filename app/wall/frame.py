@@ -90,8 +90,7 @@ def _dress(name: str, plot: Any, image: ColumnDataSource, x_range: Range1d, y_ra
         min_height=60,
     )
     plot.grid.visible = False
-    # Bokeh sticks at a bound while zooming out unless the focus may move.
-    wheel = WheelZoomTool(dimensions="width", maintain_focus=False, zoom_together="none", speed=WHEEL_SPEED)
+    wheel = WheelZoomTool(dimensions="width", zoom_together="none", speed=WHEEL_SPEED)
     pan = PanTool()
     plot.tools = [wheel, pan]
     plot.toolbar.active_scroll, plot.toolbar.active_drag = wheel, pan
@@ -101,7 +100,7 @@ def _dress(name: str, plot: Any, image: ColumnDataSource, x_range: Range1d, y_ra
         args={"tile": tile, "image": image, "palette": palette, "report": report, "name": name},
         code=browser.SHOW_PICTURE,
     )
-    tile.js_on_change("data", show, CustomJS(args={"wheel": wheel}, code=browser.RETARGET_WHEEL))
+    tile.js_on_change("data", show)
     palette.js_on_change("tags", show)
     plot.tags = [tile]  # nothing else on the page refers to it, and only what is referred to reaches the browser
     plot.js_on_event("doubletap", CustomJS(args={"x_range": x_range, "y_range": y_range}, code=browser.RESET_RANGES))
@@ -115,6 +114,13 @@ def _dress(name: str, plot: Any, image: ColumnDataSource, x_range: Range1d, y_ra
     for overlay in (brush, band, cross):
         plot.add_layout(overlay)
     return Face(plot, tile, palette, report, marks, mark_glyph, landmarks, landmark_glyph, brush, band, cross)
+
+
+def aim_wheels(parts: Face, *rows_only: Any) -> None:
+    """Let a plain wheel zoom iterations, with a modifier rows; over the figures `rows_only` always rows."""
+    wheels = [(parts.figure.toolbar.active_scroll, None)]
+    wheels += [(plot.toolbar.active_scroll, "height") for plot in rows_only]
+    parts.tile.js_on_change("data", CustomJS(args={"wheels": wheels}, code=browser.RETARGET_WHEEL))
 
 
 def _place(first: float, last: float, top: float, bottom: float) -> dict[str, list[float]]:

@@ -216,7 +216,7 @@ def gutter(y_range: Range1d, width: int) -> Gutter:
     )
     plot.axis.visible = False
     plot.grid.visible = False
-    wheel = WheelZoomTool(dimensions="height", maintain_focus=False, speed=WHEEL_SPEED)
+    wheel = WheelZoomTool(dimensions="height", speed=WHEEL_SPEED)
     pan = PanTool(dimensions="height")
     plot.add_tools(wheel, pan)
     plot.toolbar.active_scroll, plot.toolbar.active_drag = wheel, pan

@@ -86,6 +86,7 @@ class Wall(pn.viewable.Viewer):
         self.face = frame.face(self.name, x_range, self.y_range)
         self.ruler = frame.ruler(x_range)
         self.gutter = gutter.gutter(self.y_range, self.gutter_width)
+        frame.aim_wheels(self.face, self.gutter.figure)
         self.hover = hover.Hover(self.name, self.face)
         self._corner = pn.pane.HTML("iteration", width=self.gutter_width - frame.LEFT_OVERHANG, margin=0)
         self.pacer = Pacer(self._draw, self._timers)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import socket
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +22,17 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def wait_for(port, most=20):
+    """Wait until something listens on the port."""
+    until = time.monotonic() + most
+    while time.monotonic() < until:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise TimeoutError(f"Nothing listens on port {port} after {most} s.")
 
 
 @pytest.fixture
@@ -43,6 +55,7 @@ def serve_wall():
         port = free_port()
         options = {"port": port, "address": "127.0.0.1", "show": False, "threaded": True, "verbose": False}
         servers.append(pn.serve({"/": page}, **options))
+        wait_for(port)
         made.address = f"http://127.0.0.1:{port}/"
         return made
 
