@@ -15,7 +15,7 @@ from deeptracker.data_model.selection import Selection
 if TYPE_CHECKING:
     from deeptracker.data_model.run import Run
 
-MOST_PAIRS, MOST_FILTERS, MOST_IMAGES = 8, 16, 18
+MOST_PAIRS, MOST_FILTERS, MOST_IMAGES = 6, 16, 18
 SIGNIFICANT = 0.05
 
 Counted = Sequence[tuple[int, int]]

@@ -33,7 +33,7 @@ NO_BIN, ZERO, FAINTEST = 0, 1, 48
 
 MOST_LABELS = 16
 LONGEST_LABEL = 18
-LETTER_WIDTH = 6.1
+LETTER_WIDTH = 6.8
 """Pixels that a letter of an axis label takes, about."""
 
 ITERATION_TICKS = """
@@ -62,9 +62,9 @@ return at < 0 ? "\u2013" : String(counts[0][row * start[0].length + at]);
 """
 CELL_HOVER = """
 const row = Math.round(special_vars.y * rows), column = Math.round(special_vars.x * columns);
-const value = source.data[name][0][row * width[0] + column];
-if (value == null || isNaN(value)) return missing;
-return name.endsWith("_value") && value < 1e-3 ? value.toExponential(1) : Number(value.toPrecision(3)).toString();
+const found = source.data[name][0][row * width[0] + column];
+if (found == null || isNaN(found)) return missing;
+return name.endsWith("_value") && found < 1e-3 ? found.toExponential(1) : Number(found.toPrecision(3)).toString();
 """
 
 
@@ -95,7 +95,7 @@ class NamedAxis:
     def border(self) -> int:
         """Return the pixels its labels need."""
         longest = min(max((len(name) for name in self.names), default=0), LONGEST_LABEL)
-        return int(longest * LETTER_WIDTH) + 16
+        return int(longest * LETTER_WIDTH) + 14
 
 
 def shaded(counts: npt.NDArray[Any], highest: float) -> npt.NDArray[np.uint8]:
@@ -214,8 +214,9 @@ class FacePlot:
         """Take over a theme's colours."""
         plot = self.figure
         self.mapper.palette = self.colors(theme)
-        plot.background_fill_color = plot.border_fill_color = theme.plot
-        plot.outline_line_color = theme.border
+        # Nothing is painted where nothing is drawn: white, being Bokeh's default, would be recoloured by the page.
+        plot.background_fill_color = plot.border_fill_color = None
+        plot.outline_line_color = theme.group_line
         self.dots.glyph.update(fill_color=theme.text, line_color=theme.plot)
         for strips in (self.row_strips, self.column_strips):
             strips.glyph.line_color = theme.selection

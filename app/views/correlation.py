@@ -20,7 +20,7 @@ MOST_BINS = 300
 STATUS = """
 .status { font-size: 12px; color: var(--dt-muted); white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 """
-CHOICES = {"Left and right": "both", "Left": "left", "Right": "right"}
+CHOICES = {"All flips": "both", "Left": "left", "Right": "right"}
 CHOICES_HELP = "Which flips count as anomalous images: after a stable stretch (left), into one (right), or both"
 
 
@@ -38,7 +38,13 @@ class Correlation(View):
         self._unfolded: Unfolded | None = None
         self._cube: Cube | None = None
         self._choice = pmui.RadioButtonGroup(
-            options=CHOICES, value="both", size="small", description=CHOICES_HELP, margin=0, css_classes=["image-rules"]
+            options=CHOICES,
+            value="both",
+            size="small",
+            description=CHOICES_HELP,
+            margin=0,
+            css_classes=["image-rules"],
+            sx={"whiteSpace": "nowrap", "flex": "none"},
         )
         self._fold = pmui.Button(
             label="Fold up", icon="view_in_ar", size="small", variant="text", margin=0, css_classes=["fold"]
