@@ -70,7 +70,8 @@ class Wall(pn.viewable.Viewer):
     brush = param.Range(default=None, allow_None=True, doc="Iterations [start, stop) marked as brushed.")
     landmarks: param.List[tuple[int, str]] = param.List(default=[], item_type=tuple, doc="(iteration, label) pairs.")
     marks: param.List[Mark] = param.List(default=[], item_type=Mark, doc="Places of note, on their entities' rows.")
-    gutter_width = param.Integer(default=190, bounds=(0, 600), constant=True, doc="CSS pixels of the gutter.")
+    gutter_width = param.Integer(default=190, bounds=(60, 600), constant=True, doc="CSS pixels of the gutter.")
+    with_ruler = param.Boolean(default=True, constant=True, doc="Whether the iteration axis stands above the rows.")
 
     def __init__(self, source: WallSource, tree: layout.Tree, x_range: Range1d, **params: Any) -> None:
         super().__init__(**{"name": f"wall-{next(_numbers)}", **params})
@@ -129,9 +130,12 @@ class Wall(pn.viewable.Viewer):
             pn.pane.Bokeh(self.gutter.figure, margin=0, sizing_mode="stretch_height", width=self.gutter_width),
             pn.pane.Bokeh(self.face.figure, **stretch),
         ]
+        rows = pn.Row(*sides, **stretch)
+        if not self.with_ruler:
+            return pn.Column(rows, min_height=60, css_classes=["wall", self.name], **stretch)
         ruler = pn.pane.Bokeh(self.ruler.figure, margin=0, sizing_mode="stretch_width", height=frame.RULER_HEIGHT)
         top = pn.Row(self._corner, ruler, margin=0, sizing_mode="stretch_width", height=frame.RULER_HEIGHT)
-        return pn.Column(top, pn.Row(*sides, **stretch), min_height=120, css_classes=["wall", self.name], **stretch)
+        return pn.Column(top, rows, min_height=100, css_classes=["wall", self.name], **stretch)
 
     def _listen(self) -> None:
         for end in ("start", "end"):

@@ -131,3 +131,25 @@ def _highest(values: Floats) -> Floats:
 
 
 _POOLED = {"low": _lowest, "band_low": _mean, "middle": _mean, "band_high": _mean, "high": _highest}
+
+
+def align(envelopes: Sequence[Envelope]) -> Envelope:
+    """Return all rows of several envelopes over common buckets: every edge of any of them is an edge.
+
+    Nothing is averaged: a bucket that is cut keeps its values in all of its pieces.
+    """
+    if not envelopes:
+        return Envelope.empty(0)
+    edges = np.unique(np.concatenate([np.concatenate([one.start, one.stop]) for one in envelopes]))
+    start, stop = edges[:-1], edges[1:]
+    parts: dict[str, list[npt.NDArray[np.generic]]] = {name: [] for name in (*_POOLED, "nonfinite")}
+    for one in envelopes:
+        bucket = np.searchsorted(one.start, start, side="right") - 1
+        inside = bucket >= 0
+        inside[inside] &= start[inside] < one.stop[bucket[inside]]
+        place = np.where(inside, bucket, 0)
+        for name, rows in parts.items():
+            values = getattr(one, name)
+            empty = np.full((len(values), len(start)), name != "nonfinite" and np.nan, values.dtype)
+            rows.append(np.where(inside, values[:, place], empty) if len(one.start) else empty)
+    return Envelope(start, stop, **{name: np.concatenate(rows) for name, rows in parts.items()})
