@@ -21,6 +21,8 @@ LEAST_INTERVAL = 4
 """Iterations that stay on screen at the deepest zoom."""
 FIRST_DELAY, NEXT_DELAY = 12, 60
 """Milliseconds from a change in the browser to the redraw: after an idle start, and during a gesture."""
+NEWS_SECONDS = 1.0
+"""How long a browser may take to hear that the run has grown."""
 
 
 def extent(iterations: Window) -> Window:
@@ -50,7 +52,7 @@ class Axes:
         self.run, self.selection = run, selection
         self.whole = self._before = extent(run.iterations)
         self._waiting = self._moving = self._from_browser = False
-        self._flushed = 0.0
+        self._flushed = self._grown = 0.0
         start, stop = self.window
         self.iterations = Range1d(start=start, end=stop)
         self._bound()
@@ -77,7 +79,7 @@ class Axes:
         whole = extent(self.run.iterations)
         if whole == self.whole:
             return
-        self._before, self.whole = self.whole, whole
+        self._before, self.whole, self._grown = self.whole, whole, time.monotonic()
         self._bound()
         if not self._waiting:
             self._move()
@@ -126,9 +128,9 @@ class Axes:
         self._waiting = False
         window = clamped((self._end("start"), self._end("end")), self.whole)
         # The browser may not yet know how far the run has come: the end it knew counts as the end.
-        everything = window[0] <= self.whole[0] and window[1] >= min(self.whole[1], self._before[1])
+        known = self._before if time.monotonic() - self._grown < NEWS_SECONDS else self.whole
+        everything = window[0] <= self.whole[0] and window[1] >= known[1]
         whole_run = everything and self.selection.follow
-        self._before = self.whole
         self._tell(None if whole_run else window)
         if whole_run:
             self._move()

@@ -86,6 +86,7 @@ class Crumbs:
             variant="text",
             size="small",
             margin=0,
+            align="center",
             description="Let go of everything and show the whole run",
             on_click=lambda event: self.session.selection.reset(),
         )
@@ -110,6 +111,7 @@ def _chip(words: str, release: Callable[[Any], None]) -> pmui.Button:
         color="secondary",
         size="small",
         margin=0,
+        align="center",
         description=f"Let go of {words}",
         on_click=release,
         height=24,
@@ -118,4 +120,4 @@ def _chip(words: str, release: Callable[[Any], None]) -> pmui.Button:
 
 
 def _words(text: str) -> pmui.Typography:
-    return pmui.Typography(text, margin=0, sx={"fontSize": "12px", "color": "text.secondary"})
+    return pmui.Typography(text, margin=0, align="center", sx={"fontSize": "12px", "color": "text.secondary"})

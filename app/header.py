@@ -56,17 +56,11 @@ class Header:
             value=list(viewer.views),
             size="small",
             color="primary",
+            variant="outlined",
             margin=(0, 8),
             align="center",
             description="Open and close views",
             css_classes=["open-views"],
-            sx={
-                ".MuiToggleButton-root": {"color": "var(--dt-muted)", "borderColor": "var(--dt-border)"},
-                ".MuiToggleButton-root.Mui-selected, .MuiToggleButton-root.Mui-selected:hover": {
-                    "color": "var(--dt-accent)",
-                    "backgroundColor": "color-mix(in srgb, var(--dt-accent) 13%, transparent)",
-                },
-            },
         )
         self.row = pmui.Row(
             self.line,

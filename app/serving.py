@@ -105,6 +105,8 @@ class Server:
             secret_key=generate_secret_key(),
             sign_sessions=True,
         )
+        # Panel has taken over Ctrl-C, which ends the loop; being terminated is to do the same, from now on.
+        signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
 
     @property
     def url(self) -> str:
@@ -113,7 +115,6 @@ class Server:
 
     def run(self) -> None:
         """Serve until Ctrl-C or a termination signal."""
-        signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
         self._server.start()
         self._server.io_loop.start()
         self._server.stop()

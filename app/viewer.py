@@ -129,16 +129,20 @@ class Viewer(pn.viewable.Viewer):
             icon="close",
             size="small",
             margin=0,
+            align="center",
             icon_size="16px",
             color="secondary",
             description=f"Close {kind.title}",
             on_click=lambda event: self._close_view(name),
         )
         words = pmui.Row(
-            pmui.Typography(kind.title, margin=0, sx={"fontSize": "14px", "fontWeight": 600, "whiteSpace": "nowrap"}),
+            pmui.Typography(
+                kind.title, margin=0, align="center", sx={"fontSize": "14px", "fontWeight": 600, "whiteSpace": "nowrap"}
+            ),
             pmui.Typography(
                 kind.description,
                 margin=0,
+                align="center",
                 sx={
                     "fontSize": "12px",
                     "color": "text.secondary",

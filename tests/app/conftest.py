@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from deeptracker.data_model.vocabulary import Description, Layer, Statistic
 from deeptracker.data_model.writer import RunWriter
 

@@ -1,0 +1,165 @@
+"""The command line: what it says, its exit status, and that it writes nothing when it cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deeptracker.app.command import main
+from deeptracker.app.command.demo import free_folder
+from deeptracker.data_model.run import open_run
+
+MakeRun = Callable[..., Path]
+
+
+def files(folder: Path) -> set[Path]:
+    return set(folder.rglob("*"))
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run a command that must fail; return its one line on stderr."""
+    assert main([str(argument) for argument in arguments]) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("deeptracker: ")
+    assert output.err.count("\n") == 1
+    return output.err
+
+
+def test_info_in_words_and_as_json(make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = make_run(tmp_path / "run", "The first")
+    assert main(["info", str(path)]) == 0
+    words = capsys.readouterr().out
+    assert "The first" in words
+    assert "4 layers, 19 filters" in words
+    assert main(["info", str(path), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    run = open_run(path)
+    assert facts["iterations"] == run.iterations[1] - run.iterations[0]
+    assert (facts["state"], facts["layers"], facts["images"], facts["validations"]) == ("closed", 4, 30, 16)
+
+
+def test_a_run_without_data(make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = make_run(tmp_path / "run", iterations=0)
+    assert main(["info", str(path)]) == 0
+    assert "none recorded yet" in capsys.readouterr().out
+
+
+def test_what_is_no_run_is_said_and_nothing_written(
+    make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("text")
+    newer = make_run(tmp_path / "newer") / "zarr.json"
+    root = json.loads(newer.read_text())
+    root["attributes"]["format_version"] = 99
+    newer.write_text(json.dumps(root))
+    before = files(tmp_path)
+    assert "is nothing" in refused(capsys, "info", tmp_path / "nowhere")
+    assert "is a file" in refused(capsys, "info", tmp_path / "file")
+    assert "not a run" in refused(capsys, "info", tmp_path / "empty")
+    assert "newer" in refused(capsys, "info", tmp_path)  # names the runs below it
+    assert "version" in refused(capsys, "info", tmp_path / "newer")
+    assert "is nothing" in refused(capsys, "serve", tmp_path / "nowhere")
+    assert "is a file" in refused(capsys, "serve", tmp_path / "file")
+    assert "allow-origin" in refused(capsys, "serve", tmp_path / "empty", "--allow-origin", "*")
+    assert "already holds" in refused(capsys, "demo", "--out", tmp_path / "newer", "--no-serve")
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nothing"],
+        ["serve"],
+        ["info"],
+        ["serve", ".", "--port", "99999"],
+        ["serve", ".", "--port", "x"],
+        ["demo", "--iterations", "0"],
+        ["demo", "--iterations", "many"],
+    ],
+)
+def test_wrong_use_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: deeptracker" in capsys.readouterr().err
+
+
+def test_the_demo_finds_a_free_folder(tmp_path: Path) -> None:
+    assert free_folder(tmp_path / "demo") == tmp_path / "demo"
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo-2").mkdir()
+    assert free_folder(tmp_path / "demo") == tmp_path / "demo-3"
+
+
+def test_the_demo_says_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = "deeptracker.app.command.demo.importlib.util.find_spec"
+    monkeypatch.setattr(find, lambda name: None if name == "torch" else True)
+    assert "PyTorch" in refused(capsys, "demo", "--out", tmp_path / "run", "--no-serve")
+    assert files(tmp_path) == set()
+
+
+def test_demo_without_the_app_records_a_run(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "deeptracker.app.command", "demo", "--no-serve", "--iterations", "3"]
+    done = subprocess.run([*command, "--out", "run"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "finished" in done.stdout
+    run = open_run(tmp_path / "run")
+    assert run.state == "closed"
+    assert run.iterations[1] >= 3
+
+
+def test_demo_serves_the_live_run_and_stops_both_cleanly(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "deeptracker.app.command", "demo", "--iterations", "100000", "--out", "run"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    )
+    try:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        assert first.startswith("DeepTracker is at http://localhost:")
+        with urllib.request.urlopen(first.split()[-1], timeout=60) as answer:
+            assert answer.status == 200
+        assert open_run(tmp_path / "run").state == "recording"
+        os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does: the terminal tells both processes
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    run = open_run(tmp_path / "run")
+    assert run.state == "closed"
+    assert run.iterations[1] > 0
+
+
+def test_serve_stops_when_told_to(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run(tmp_path / "run")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deeptracker.app.command", "serve", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("DeepTracker is at http://localhost:")
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+        assert (process.returncode, errors) == (0, "")
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
