@@ -24,8 +24,8 @@ from bokeh.models import (
     WheelZoomTool,
 )
 from bokeh.models.annotations import BoxAnnotation, Span
-from holoviews.plotting import bokeh as _backend  # noqa: F401 - registers the renderer
 
+from deeptracker.app.frames import rendered
 from deeptracker.app.theme import FONT, Theme, ramp
 
 NO_BIN, ZERO, FAINTEST = 0, 1, 48
@@ -132,7 +132,7 @@ class FacePlot:
         image = hv.Image(np.zeros((1, 1)), bounds=(0, 0, 1, 1)).opts(
             backend="bokeh", tools=[], default_tools=[], toolbar=None, responsive=True, xlabel="", ylabel=""
         )
-        self.figure = hv.render(image, backend="bokeh")
+        self.figure = rendered(image)
         self.figure.update(
             x_range=x.range if isinstance(x, NamedAxis) else x,
             y_range=y.range,
@@ -214,7 +214,6 @@ class FacePlot:
         """Take over a theme's colours."""
         plot = self.figure
         self.mapper.palette = self.colors(theme)
-        # Nothing is painted where nothing is drawn: white, being Bokeh's default, would be recoloured by the page.
         plot.background_fill_color = plot.border_fill_color = None
         plot.outline_line_color = theme.group_line
         self.dots.glyph.update(fill_color=theme.text, line_color=theme.plot)
