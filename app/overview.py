@@ -50,6 +50,8 @@ SHOW_BOX = """
 const part = range.start > range.bounds[0] || range.end < range.bounds[1];
 box.setv({editable: part, fill_alpha: part ? 0.12 : 0, line_alpha: part ? 1 : 0});
 """
+LATE = 0.85
+"""Share of the run after which a label stands left of its line, where it has room."""
 MOST_LABELS = 6
 """Landmarks that are labelled; more would overlap, and still answer to the mouse."""
 READABLE = "return value == null || isNaN(value) ? 'none' : Number(value.toPrecision(4)).toString();"
@@ -68,7 +70,7 @@ class Overview:
         self._training: Any = ColumnDataSource()
         self._validation: Any = ColumnDataSource()
         self._marks: Any = ColumnDataSource({"x": [], "label": []})
-        self._labelled: Any = ColumnDataSource({"x": [], "label": []})
+        self._labelled: Any = ColumnDataSource({"x": [], "label": [], "align": [], "offset": []})
         first, stop = session.axes.whole
         self._labels = {"training": training.label, "validation": "validation error"}
         self.figure: Any = figure(
@@ -104,7 +106,8 @@ class Overview:
             y=HEIGHT - 46,
             y_units="screen",
             text="label",
-            x_offset=5,
+            x_offset="offset",
+            text_align="align",
             source=self._labelled,
             text_font_size="10px",
             text_font=value(FONT),
@@ -148,6 +151,11 @@ class Overview:
             ),
         )
 
+    def outgrown(self) -> bool:
+        """Whether the loss has come to ask for another kind of axis than the strip was made with."""
+        training = training_timeline(self.session.run)
+        return is_logarithmic(training) != self._logarithmic or training.label != self._labels["training"]
+
     def update(self) -> None:
         """Take over what the run has now."""
         run, axes = self.session.run, self.session.axes
@@ -161,10 +169,15 @@ class Overview:
         self._training.data = training.columns()
         self._validation.data = validation.columns()
         marks = self.session.landmarks()
-        columns = {"x": [mark.iteration for mark in marks], "label": [mark.label for mark in marks]}
-        self._marks.data = columns
-        few = len(marks) <= MOST_LABELS
-        self._labelled.data = columns if few else {"x": [], "label": []}
+        self._marks.data = {"x": [mark.iteration for mark in marks], "label": [mark.label for mark in marks]}
+        labelled = marks if len(marks) <= MOST_LABELS else []
+        late = [mark.iteration > first + LATE * (stop - first) for mark in labelled]
+        self._labelled.data = {
+            "x": [mark.iteration for mark in labelled],
+            "label": [mark.label for mark in labelled],
+            "align": ["right" if one else "left" for one in late],
+            "offset": [-5 if one else 5 for one in late],
+        }
 
     def restyle(self) -> None:
         """Take over the colours of the session's theme."""

@@ -8,7 +8,6 @@ from urllib.parse import quote, urlencode
 
 import panel as pn
 import panel_material_ui as pmui
-from bokeh.themes import Theme
 
 from deeptracker.app import urls
 from deeptracker.app.library import Library
@@ -30,10 +29,9 @@ LOGO = "data:image/svg+xml," + quote(
 )
 REPLACE_ADDRESS = "window.history.replaceState(null, '', cb_obj.value)"
 ADDRESS_DELAY = 300
-# Naming these keeps the page from recolouring our plots in the browser: they take their colours from the theme.
-OWN_COLORS: dict[str, Any] = {
-    "attrs": {name: {} for name in ("Axis", "ColorBar", "Figure", "Grid", "Legend", "Plot", "Title")}
-}
+# Parts of plots that the page must not recolour in the browser: they take their colours from the theme. Material's
+# page keeps off what the document's Bokeh theme names, but Panel replaces that theme while the page is made.
+OWN_COLORS = ["Axis", "ColorBar", "Figure", "Grid", "Legend", "Plot", "Title"]
 STYLES = [
     variables(theme, f":host, .mui-{name}") if name == "light" else variables(theme, f".mui-{name}")
     for name, theme in THEMES.items()
@@ -90,7 +88,7 @@ class Pages:
         return f"{self.run_page}?path={quote(key, safe='/')}{theme}"
 
     def _page(self, theme: str | None) -> Any:
-        page: Any = pmui.Page(  # type: ignore[attr-defined]
+        return pmui.Page(  # type: ignore[attr-defined]
             title="DeepTracker",
             logo=LOGO,
             dark_theme=theme == "dark",
@@ -100,14 +98,11 @@ class Pages:
             site_url="./",
             favicon=LOGO,
         )
-        document = pn.state.curdoc
-        if document is not None:
-            document.theme = Theme(json=OWN_COLORS)
-        return page
 
 
 def _show(page: Any, title: str) -> None:
     page.servable(title=f"{title} · DeepTracker")
+    page.param.update(_custom_theme=OWN_COLORS)
 
 
 def _query() -> str:

@@ -102,12 +102,15 @@ class Viewer(pn.viewable.Viewer):
             self._strip[:] = []
             self._grid[:] = [_too_early(run)]
             return
+        self._draw_strip()
+        self._arrange()
+
+    def _draw_strip(self) -> None:
         try:
             self._overview = Overview(self.session)
             self._strip[:] = [self._overview]
         except Exception as error:  # noqa: BLE001 - the views below may well work
             self._strip[:] = [failure("The timeline of the whole run", error)]
-        self._arrange()
 
     def _arrange(self) -> None:
         """Open and close views until those that should be open are."""
@@ -177,7 +180,10 @@ class Viewer(pn.viewable.Viewer):
             self._show()
             return
         try:
-            self._overview.update()
+            if self._overview.outgrown():
+                self._draw_strip()
+            else:
+                self._overview.update()
         except Exception as error:  # noqa: BLE001 - a live run that turns bad must not take the page down
             self._strip[:] = [failure("The timeline of the whole run", error)]
 
