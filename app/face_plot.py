@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import holoviews as hv
@@ -123,6 +124,16 @@ def diverging_colors(theme: Theme) -> list[str]:
     return ramp(theme.diverging, 256)
 
 
+def tooltip(rows: list[tuple[str, str]], theme: Theme) -> str:
+    """Return a hover's text as HTML in a theme's colours, which Bokeh's own does not follow."""
+    lines = "".join(
+        f'<tr><td style="color:{theme.muted};padding-right:10px">{label}</td><td>{value}</td></tr>'
+        for label, value in rows
+    )
+    style = f"margin:-5px;padding:6px 10px;background:{theme.raised};color:{theme.text};font:12px {escape(FONT)}"
+    return f'<div style="{style}"><table style="border-spacing:0">{lines}</table></div>'
+
+
 class FacePlot:
     """The figure of one face; `figure` is a Bokeh figure made by HoloViews, `set_tile` fills it."""
 
@@ -146,6 +157,8 @@ class FacePlot:
         self.tile.glyph.color_mapper = self.mapper
         self.source: ColumnDataSource = self.tile.data_source
         self.marks = ColumnDataSource({"x": [], "y": []})
+        self._hover: HoverTool | None = None
+        self._tooltips: list[tuple[str, str]] = []
         self.rows, self.columns = ColumnDataSource({"low": [], "high": []}), ColumnDataSource({"low": [], "high": []})
         self.dots = self.figure.scatter("x", "y", source=self.marks, size=5, line_width=1.2)
         self.row_strips = self.figure.hstrip("low", "high", source=self.rows, fill_alpha=0, line_width=1.5)
@@ -175,8 +188,9 @@ class FacePlot:
         drag: Any = BoxSelectTool(dimensions="width", continuous=False) if brushes else PanTool()
         if brushes:
             drag.overlay.update(fill_alpha=0.14, line_width=1.5, line_dash="solid")
-        hover = HoverTool(renderers=[self.tile], tooltips=tooltips, formatters=formatters)
-        self.figure.add_tools(wheel, drag, hover, CrosshairTool(overlay=spans))
+        self._tooltips = tooltips
+        self._hover = HoverTool(renderers=[self.tile], tooltips=tooltips, formatters=formatters, show_arrow=False)
+        self.figure.add_tools(wheel, drag, self._hover, CrosshairTool(overlay=spans))
         self.figure.toolbar.update(active_scroll=wheel, active_drag=drag)
 
     def set_tile(self, shades: npt.NDArray[np.uint8], place: tuple[float, float, float, float], **extra: Any) -> None:
@@ -219,6 +233,8 @@ class FacePlot:
         self.dots.glyph.update(fill_color=theme.text, line_color=theme.plot)
         for strips in (self.row_strips, self.column_strips):
             strips.glyph.line_color = theme.selection
+        if self._hover is not None:
+            self._hover.tooltips = tooltip(self._tooltips, theme)
         boxes = [self.brush, *(tool.overlay for tool in plot.tools if isinstance(tool, BoxSelectTool))]
         for box in boxes:
             box.update(fill_color=theme.accent, line_color=theme.accent)

@@ -43,6 +43,8 @@ GRID = """
 CAPTION = """
 .caption { display: flex; align-items: center; gap: 8px; font-size: 12px; color: var(--dt-muted); height: 22px;
   padding-left: 8px; white-space: nowrap; overflow: hidden; }
+@container (max-width: 330px) { .caption .words { display: none; } }
+:host { container-type: inline-size; }
 .caption b { color: var(--dt-text); font-weight: 600; } .caption span { overflow: hidden; text-overflow: ellipsis; }
 .scale { margin-left: auto; display: inline-flex; align-items: center; gap: 5px; font-size: 11px; flex: none; }
 .scale i { display: inline-block; width: 56px; height: 8px; border-radius: 2px; outline: 1px solid var(--dt-border); }
@@ -60,7 +62,7 @@ def caption(title: str, words: str, scale: tuple[str, list[str], str], mark: str
     low, colors, high = scale
     dot = f'<span class="dot"></span>{escape(mark)}' if mark else ""
     return (
-        f'<div class="caption"><b>{escape(title)}</b><span>{escape(words)}</span><span class="scale">{escape(low)}'
+        f'<div class="caption"><b>{escape(title)}</b><span class="words">{escape(words)}</span><span class="scale">{escape(low)}'
         f'<i style="background:{gradient(colors)}"></i>{escape(high)}{dot}</span></div>'
     )
 
