@@ -10,7 +10,6 @@ import holoviews.plotting.bokeh  # registers the backend, without what an extens
 import numpy as np
 from bokeh.models import (
     BasicTicker,
-    BoxAnnotation,
     BoxSelectTool,
     ColumnDataSource,
     CustomJS,
@@ -18,9 +17,9 @@ from bokeh.models import (
     HoverTool,
     PanTool,
     Range1d,
-    Span,
     WheelZoomTool,
 )
+from bokeh.models.annotations import BoxAnnotation, Span
 from bokeh.plotting import figure
 
 from deeptracker.app.theme import FONT, TEXT_SIZES, Theme
@@ -118,7 +117,7 @@ def _dress(name: str, plot: Any, image: ColumnDataSource, x_range: Range1d, y_ra
 
 def aim_wheels(parts: Face, *rows_only: Any) -> None:
     """Let a plain wheel zoom iterations, with a modifier rows; over the figures `rows_only` always rows."""
-    wheels = [(parts.figure.toolbar.active_scroll, None)]
+    wheels: list[tuple[Any, str | None]] = [(parts.figure.toolbar.active_scroll, None)]
     wheels += [(plot.toolbar.active_scroll, "height") for plot in rows_only]
     parts.tile.js_on_change("data", CustomJS(args={"wheels": wheels}, code=browser.RETARGET_WHEEL))
 
@@ -147,7 +146,7 @@ def ruler(x_range: Range1d) -> Ruler:
     """Make the ruler; a drag along it brushes, a double click removes the brush."""
     plot = figure(
         x_range=x_range,
-        y_range=Range1d(0, 1),
+        y_range=Range1d(start=0, end=1),
         height=RULER_HEIGHT,
         sizing_mode="stretch_width",
         toolbar_location=None,

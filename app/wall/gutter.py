@@ -203,7 +203,7 @@ def gutter(y_range: Range1d, width: int) -> Gutter:
     """Make the gutter's figure; a wheel over it zooms the rows."""
     plot = figure(
         width=width,
-        x_range=Range1d(0, width),
+        x_range=Range1d(start=0, end=width),
         y_range=y_range,
         sizing_mode="stretch_height",
         toolbar_location=None,
@@ -221,8 +221,9 @@ def gutter(y_range: Range1d, width: int) -> Gutter:
     plot.add_tools(wheel, pan)
     plot.toolbar.active_scroll, plot.toolbar.active_drag = wheel, pan
     empty = Contents()
-    bars, texts = ColumnDataSource(empty.bars), ColumnDataSource(empty.texts)
-    plot.quad("left", "right", "top", "bottom", source=bars, fill_color="color", line_color=None, border_radius=3)
+    bars, texts = ColumnDataSource(data=dict(empty.bars)), ColumnDataSource(data=dict(empty.texts))
+    shape: dict[str, Any] = {"fill_color": "color", "line_color": None, "border_radius": 3}
+    plot.quad("left", "right", "top", "bottom", source=bars, **shape)
     plot.text(
         "x",
         "y",

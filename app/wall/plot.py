@@ -61,20 +61,25 @@ class Wall(pn.viewable.Viewer):
     `describe(entity)` may add trusted markup (a thumbnail) to the readout of an entity.
     """
 
-    folded: param.List[str] = param.List(default=[], item_type=str, doc="Keys of the folded groups.")
-    selected: param.List[int] = param.List(default=[], item_type=int, doc="Selected entities, in order of picking.")
+    folded: param.List[list[str]] = param.List(default=[], item_type=str, doc="Keys of the folded groups.")
+    selected: param.List[list[int]] = param.List(
+        default=[], item_type=int, doc="Selected entities, as picked."
+    )
     common = param.Boolean(default=False, doc="Whether all rows share one scale of values.")
     logarithmic = param.Boolean(default=False, doc="Whether values are drawn on a logarithmic scale.")
     unit = param.String(default="", doc="Unit of the values, for the readout.")
     theme: param.Selector[str] = param.Selector(default="light", objects=sorted(THEMES), doc="Colours of the plot.")
     brush = param.Range(default=None, allow_None=True, doc="Iterations [start, stop) marked as brushed.")
-    landmarks: param.List[tuple[int, str]] = param.List(default=[], item_type=tuple, doc="(iteration, label) pairs.")
-    marks: param.List[Mark] = param.List(default=[], item_type=Mark, doc="Places of note, on their entities' rows.")
+    landmarks: param.List[list[Any]] = param.List(default=[], item_type=tuple, doc="(iteration, label) pairs.")
+    marks: param.List[list[Mark]] = param.List(
+        default=[], item_type=Mark, doc="Places of note on rows."
+    )
     gutter_width = param.Integer(default=190, bounds=(60, 600), constant=True, doc="CSS pixels of the gutter.")
     with_ruler = param.Boolean(default=True, constant=True, doc="Whether the iteration axis stands above the rows.")
 
     def __init__(self, source: WallSource, tree: layout.Tree, x_range: Range1d, **params: Any) -> None:
         super().__init__(**{"name": f"wall-{next(_numbers)}", **params})
+        self.key = str(self.name)
         self.redraws = 0
         self.drawn: Drawn | None = None
         self.on_select: Callable[[list[int]], None] | None = None
@@ -84,11 +89,11 @@ class Wall(pn.viewable.Viewer):
         self.y_range = Range1d(start=-1, end=0)
         self.feed, self.tree = Feed(source), tree
         self.layout = layout.arrange(tree, frozenset(self.folded))
-        self.face = frame.face(self.name, x_range, self.y_range)
+        self.face = frame.face(self.key, x_range, self.y_range)
         self.ruler = frame.ruler(x_range)
         self.gutter = gutter.gutter(self.y_range, self.gutter_width)
         frame.aim_wheels(self.face, self.gutter.figure)
-        self.hover = hover.Hover(self.name, self.face)
+        self.hover = hover.Hover(self.key, self.face)
         self._corner = pn.pane.HTML("iteration", width=self.gutter_width - frame.LEFT_OVERHANG, margin=0)
         self.pacer = Pacer(self._draw, self._timers)
         self._size = (0, 0)
@@ -99,14 +104,10 @@ class Wall(pn.viewable.Viewer):
         self._restyle()
         self._annotate()
 
-    def show(self, source: WallSource, tree: layout.Tree) -> None:
-        """Show other rows, from the top."""
-        self.feed, self.tree = Feed(source), tree
-        known = set(layout.group_keys(tree))
-        self._shown = None
-        with param.parameterized.discard_events(self):
-            self.folded = [key for key in self.folded if key in known]
-        self._lay_out()
+    def reread(self, source: WallSource) -> None:
+        """Show the same rows of another source, without moving anything."""
+        self.feed = Feed(source)
+        self.pacer.request()
 
     def rearrange(self, tree: layout.Tree) -> None:
         """Show the same source's rows in another order or choice, from the top."""
@@ -132,10 +133,10 @@ class Wall(pn.viewable.Viewer):
         ]
         rows = pn.Row(*sides, **stretch)
         if not self.with_ruler:
-            return pn.Column(rows, min_height=60, css_classes=["wall", self.name], **stretch)
+            return pn.Column(rows, min_height=60, css_classes=["wall", self.key], **stretch)
         ruler = pn.pane.Bokeh(self.ruler.figure, margin=0, sizing_mode="stretch_width", height=frame.RULER_HEIGHT)
         top = pn.Row(self._corner, ruler, margin=0, sizing_mode="stretch_width", height=frame.RULER_HEIGHT)
-        return pn.Column(top, rows, min_height=100, css_classes=["wall", self.name], **stretch)
+        return pn.Column(top, rows, min_height=100, css_classes=["wall", self.key], **stretch)
 
     def _listen(self) -> None:
         for end in ("start", "end"):
@@ -173,13 +174,14 @@ class Wall(pn.viewable.Viewer):
         self.pacer.request()
 
     def _everything_on_screen(self) -> bool:
-        height = -self.y_range.start + self.y_range.end
-        return bool(height >= 0.98 * -(self.y_range.reset_start or self.y_range.start))
+        top, bottom = _ends(self.y_range)
+        reset: Any = self.y_range.reset_start
+        return reset is None or bottom - top >= 0.98 * -float(reset)
 
     def _bound(self, everything: bool) -> None:
         """Bound the rows' range; few rows do not fill a tall screen."""
         extent = float(max(1, self.rows, math.ceil(self._size[1] / TALLEST_ROW)))
-        top, bottom = -float(self.y_range.end), -float(self.y_range.start)
+        top, bottom = _ends(self.y_range)
         if everything:
             top, bottom = 0.0, extent
         else:
@@ -218,8 +220,8 @@ class Wall(pn.viewable.Viewer):
             return None
         ratio = float(self.face.report.data["ratio"][0])
         unit = max(1.0, min(ratio, 2.0, math.sqrt(MOST_PIXELS / (width * height))))
-        first, last = float(self.x_range.start), float(self.x_range.end)
-        top, bottom = -float(self.y_range.end), -float(self.y_range.start)
+        last, first = (-end for end in _ends(self.x_range))
+        top, bottom = _ends(self.y_range)
         if not (last > first and bottom > top):
             return None
         return Viewport(first, last, top, bottom, round(width * unit), round(height * unit), unit)
@@ -255,7 +257,7 @@ class Wall(pn.viewable.Viewer):
                 if not math.isnan(low):
                     power = (lambda value: 10.0**value) if self.logarithmic else float
                     scales[picture.first_row + position] = (power(low), power(high))
-        key = (view.top, view.bottom, self._size, self.theme, tuple(self.selected), tuple(scales.items()))
+        key: Any = (view.top, view.bottom, self._size, self.theme, tuple(self.selected), tuple(scales.items()))
         if key == self._gutter_key:
             return  # zooming iterations sends nothing here
         self._gutter_key = key
@@ -269,7 +271,9 @@ class Wall(pn.viewable.Viewer):
             frozenset(self.selected),
             scales,
         )
-        self.gutter.bars.data, self.gutter.texts.data = found.bars, found.texts
+        bars: Any = found.bars
+        texts: Any = found.texts
+        self.gutter.bars.data, self.gutter.texts.data = bars, texts
 
     # ---- colours and annotations
 
@@ -292,7 +296,7 @@ class Wall(pn.viewable.Viewer):
                 box.visible = False
             else:
                 box.update(left=self.brush[0], right=self.brush[1], visible=True)
-        data = {"x": [at for at, _ in self.landmarks], "label": [label for _, label in self.landmarks]}
+        data: Any = {"x": [at for at, _ in self.landmarks], "label": [label for _, label in self.landmarks]}
         self.face.landmarks.data, self.ruler.landmarks.data = data, dict(data)
         self._place_marks()
 
@@ -365,3 +369,10 @@ class Wall(pn.viewable.Viewer):
             span.label for span in self.layout.spans if span.start <= row < span.stop and not span.folded
         ]
         return ".".join([*around, self.layout.rows[row].label])
+
+
+def _ends(of: Range1d) -> tuple[float, float]:
+    """Return a range's ends as rows: its upper end is the top, and rows count downward."""
+    start: Any = of.start
+    end: Any = of.end
+    return -float(end), -float(start)
