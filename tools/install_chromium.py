@@ -90,7 +90,7 @@ def main() -> int:
         print(f"Chromium for the browser tests: {find()}")
         return 0
     except ChromiumMissingError as missing:
-        if "CHROMIUM" in os.environ:
+        if os.environ.get("CHROMIUM"):
             print(missing, file=sys.stderr)
             return 1
     for commands in install_commands():
