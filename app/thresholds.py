@@ -16,7 +16,10 @@ STYLE = """
 .rule { font-size: 12px; color: var(--dt-muted); line-height: 1.4; padding: 4px 2px 2px; }
 .rule b { color: var(--dt-text); font-weight: 600; }
 """
-GRID = ":host { display: grid !important; grid-template-columns: repeat(auto-fill, minmax(180px, 1fr)); gap: 12px 10px; padding-top: 10px; }"
+GRID = """
+:host { display: grid !important; grid-template-columns: repeat(auto-fill, minmax(180px, 1fr)); gap: 12px 10px;
+  padding-top: 10px; }
+"""
 
 
 def field(rule: Rule, name: str) -> Any | None:

@@ -62,8 +62,8 @@ def caption(title: str, words: str, scale: tuple[str, list[str], str], mark: str
     low, colors, high = scale
     dot = f'<span class="dot"></span>{escape(mark)}' if mark else ""
     return (
-        f'<div class="caption"><b>{escape(title)}</b><span class="words">{escape(words)}</span><span class="scale">{escape(low)}'
-        f'<i style="background:{gradient(colors)}"></i>{escape(high)}{dot}</span></div>'
+        f'<div class="caption"><b>{escape(title)}</b><span class="words">{escape(words)}</span>'
+        f'<span class="scale">{escape(low)}<i style="background:{gradient(colors)}"></i>{escape(high)}{dot}</span></div>'
     )
 
 
