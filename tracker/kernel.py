@@ -228,20 +228,24 @@ _LAST_CHANGE = ABOVE + THRESHOLDS
 
 
 @compiled
-def _measure_row(weight: Float32, gradient: Float32, before: Float32, keep: bool, row: Float64, part: Float64) -> None:
-    clear(row[:GRADIENT])
-    clear(row[GRADIENT : 2 * GRADIENT])
+def _measure_tensor(values: Float32, out: Float64, part: Float64) -> None:
+    if values.size <= STRETCH:
+        spread(values, out)
+        return
+    clear(out)
+    for start in range(0, values.size, STRETCH):
+        spread(values[start : start + STRETCH], part)
+        merge(out, part)
+
+
+@compiled
+def _measure_change(weight: Float32, before: Float32, keep: bool, row: Float64) -> None:
     row[PAIRS:_LAST_CHANGE] = 0.0
     for start in range(0, weight.size, STRETCH):
-        stop = min(start + STRETCH, weight.size)
-        spread(weight[start:stop], part)
-        merge(row[:GRADIENT], part)
-        if gradient.size:
-            spread(gradient[start:stop], part)
-            merge(row[GRADIENT : 2 * GRADIENT], part)
-        add_change(weight[start:stop], before[start:stop], row)
+        new, old = weight[start : start + STRETCH], before[start : start + STRETCH]
+        add_change(new, old, row)
         if keep:
-            before[start:stop] = weight[start:stop]
+            old[:] = new
 
 
 @compiled
@@ -278,9 +282,13 @@ def measure(
         for index in range(rows[layer]):
             first, last = index * length, (index + 1) * length
             row = row_table[number]
-            of_gradient = gradient[first:last] if gradient.size else gradient
-            _measure_row(weight[first:last], of_gradient, old[first:last], keep, row, part)
+            _measure_tensor(weight[first:last], row[:GRADIENT], part)
             merge(total[:GRADIENT], row[:GRADIENT])
-            merge(total[GRADIENT : 2 * GRADIENT], row[GRADIENT : 2 * GRADIENT])
+            if gradient.size:
+                _measure_tensor(gradient[first:last], row[GRADIENT : 2 * GRADIENT], part)
+                merge(total[GRADIENT : 2 * GRADIENT], row[GRADIENT : 2 * GRADIENT])
+            else:
+                clear(row[GRADIENT : 2 * GRADIENT])
+            _measure_change(weight[first:last], old[first:last], keep, row)
             total[PAIRS:_LAST_CHANGE] += row[PAIRS:_LAST_CHANGE]
             number += 1

@@ -31,6 +31,8 @@ class RecordedLayer:
     module: nn.Module
     groups: int
     """Groups of a transposed convolution, whose weight has its filters on the second axis; 0 for all others."""
+    size: int
+    """Number of weights."""
 
     @property
     def weight(self) -> Tensor:
@@ -85,7 +87,7 @@ def _describe(name: str, module: nn.Module, weight: Tensor) -> RecordedLayer:
     groups = int(getattr(module, "groups", 1)) if isinstance(module, _TRANSPOSED) else 0
     shape = tuple(_filters_first(torch.empty(weight.shape, device="meta"), groups).shape)
     filters = 0 if weight.ndim < 2 or isinstance(module, _WITHOUT_FILTERS) else shape[0]
-    return RecordedLayer(Layer(name, type(module).__name__, shape, filters), module, groups)
+    return RecordedLayer(Layer(name, type(module).__name__, shape, filters), module, groups, weight.numel())
 
 
 def _filters_first(tensor: Tensor, groups: int) -> Tensor:

@@ -26,7 +26,7 @@ class Measure:
         self._layers = layers
         self._before = [torch.empty(layer.layer.shape, dtype=torch.float32) for layer in layers]
         self._before_addresses = _addresses(self._before)
-        sizes = np.array([before.numel() for before in self._before], np.int64)
+        sizes = np.array([layer.size for layer in layers], np.int64)
         # A layer without filters is measured as one row.
         self._rows = np.array([max(layer.layer.filters, 1) for layer in layers], np.int64)
         self._lengths = sizes // self._rows
@@ -91,7 +91,7 @@ class Measure:
 
     @staticmethod
     def _check(recorded: RecordedLayer, weight: Tensor) -> Tensor:
-        if weight.numel() != np.prod(recorded.layer.shape):
+        if weight.numel() != recorded.size:
             raise RecordingError(
                 f"Layer {recorded.layer.name!r} has changed its shape from {recorded.layer.shape} to "
                 f"{tuple(weight.shape)}: a run keeps its layers, record the changed model as a new run."

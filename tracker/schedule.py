@@ -33,7 +33,10 @@ class Schedule:
     """Decides which iterations are recorded. One record at iteration t with interval k stands for t to t + k."""
 
     def __init__(self, every: Every, overhead: float, first: int = 0, name: str = "every") -> None:
-        """Start at the first multiple of the interval from iteration `first` on. RecordingError for an `every` or `overhead` that makes no sense."""
+        """Start at the first multiple of the interval from iteration `first` on.
+
+        RecordingError for an `every` or `overhead` that makes no sense.
+        """
         self._automatic = every == "auto"
         self._overhead = overhead
         self.interval = 1 if every == "auto" else check_every(name, every)

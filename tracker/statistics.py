@@ -24,26 +24,29 @@ _PAPER = "Liu et al., DeepTracker, ACM TIST 2018 (arXiv 1808.08531)"
 
 @dataclass(frozen=True)
 class Entry:
-    """A statistic, the function that derives it, and where it is missing (None: recorded wherever there is a row)."""
+    """A statistic, and the function that derives it; one of the gradient is missing where there is no gradient."""
 
     statistic: Statistic
     derive: Callable[[Totals], Float64]
-    present: Callable[[Totals], NDArray[np.bool_]] | None = None
+    needs_gradient: bool = False
 
 
 def derive(entries: Sequence[Entry], table: Float64) -> NDArray[np.float32]:
     """Return every entry's values, float32 (..., statistic, entity), from the kernel's table (..., entity, column).
 
-    A statistic of a tensor that was not there is missing (plain NaN); a NaN that was measured is marked as recorded.
+    A statistic of a gradient that was not there is missing (plain NaN); a NaN that was measured is marked as recorded.
     """
     totals = Totals(table)
     values = np.empty((*table.shape[:-2], len(entries), table.shape[-2]), np.float32)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         for number, entry in enumerate(entries):
-            derived = recorded(entry.derive(totals).astype(np.float32))
-            if entry.present is not None:
-                derived = np.where(entry.present(totals), derived, np.float32(np.nan))
-            values[..., number, :] = derived
+            values[..., number, :] = entry.derive(totals)
+    values = recorded(values).astype(np.float32, copy=False)
+    absent = ~totals.gradient.present
+    if absent.any():
+        for number, entry in enumerate(entries):
+            if entry.needs_gradient:
+                values[..., number, :][absent] = np.nan
     return values
 
 
@@ -52,7 +55,7 @@ def _spread_entries(group: str, title: str, spread: Callable[[Totals], Spread]) 
         name: str, meaning: str, derived: Callable[[Spread], Float64], unit: str = "", log: bool = False
     ) -> Entry:
         statistic = Statistic(f"{group}_{name}", unit, f"{meaning} of the {title}", _PAPER, group, log)
-        return Entry(statistic, lambda totals: derived(spread(totals)), lambda totals: spread(totals).present)
+        return Entry(statistic, lambda totals: derived(spread(totals)), needs_gradient=group == "gradient")
 
     yield entry("min", "Smallest", lambda s: s.known(s.minimum))
     yield entry("q1", "First quartile, from a fixed sample of at most 1024,", lambda s: s.quartiles[..., 0])
