@@ -41,14 +41,15 @@ GRID = """
   grid-template-rows: minmax(180px, 1fr) minmax(200px, 1fr); }
 """
 CAPTION = """
-.caption { display: flex; align-items: center; gap: 8px; font-size: 12px; color: var(--dt-muted); height: 22px;
+.caption { display: flex; align-items: center; gap: 8px; font-size: 12px; color: var(--dt-muted); height:
+22px;
   padding-left: 8px; white-space: nowrap; overflow: hidden; }
-@container (max-width: 330px) { .caption .words { display: none; } }
-:host { container-type: inline-size; }
-.caption b { color: var(--dt-text); font-weight: 600; } .caption span { overflow: hidden; text-overflow: ellipsis; }
-.scale { margin-left: auto; display: inline-flex; align-items: center; gap: 5px; font-size: 11px; flex: none; }
-.scale i { display: inline-block; width: 56px; height: 8px; border-radius: 2px; outline: 1px solid var(--dt-border); }
-.dot { width: 6px; height: 6px; border-radius: 50%; background: var(--dt-text); margin-left: 4px; }
+@container (max-width: 330px) { .caption .words { display: none; } } :host { container-type: inline-size; }
+.caption b { color: var(--dt-text); font-weight: 600; } .caption span { overflow: hidden; text-overflow:
+ellipsis; } .scale { margin-left: auto; display: inline-flex; align-items: center; gap: 5px; font-size: 11px;
+flex: none; } .scale i { display: inline-block; width: 56px; height: 8px; border-radius: 2px; outline: 1px
+solid var(--dt-border); } .dot { width: 6px; height: 6px; border-radius: 50%; background: var(--dt-text);
+margin-left: 4px; }
 """
 
 
@@ -61,17 +62,18 @@ def caption(title: str, words: str, scale: tuple[str, list[str], str], mark: str
     """Return the line over a face: what it is, what its colours mean with their numbers and unit."""
     low, colors, high = scale
     dot = f'<span class="dot"></span>{escape(mark)}' if mark else ""
+    ramp = f'<i style="background:{gradient(colors)}"></i>'
     return (
         f'<div class="caption"><b>{escape(title)}</b><span class="words">{escape(words)}</span>'
-        f'<span class="scale">{escape(low)}<i style="background:{gradient(colors)}"></i>{escape(high)}{dot}</span></div>'
+        f'<span class="scale">{escape(low)}{ramp}{escape(high)}{dot}</span></div>'
     )
 
 
 class Unfolded:
     """Class x iteration over layer x iteration, with layer x class beside the latter and `beside` over that.
 
-    `on_tap(face, x, y)` hears clicks (face in "class", "layer", "pair"; data coordinates), `on_brush(start, stop)`
-    hears iterations brushed.
+    `on_tap(face, x, y)` hears clicks (face in "class", "layer", "pair"; data coordinates), `on_brush(start,
+    stop)` hears iterations brushed.
     """
 
     def __init__(
