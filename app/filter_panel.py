@@ -6,10 +6,9 @@ from html import escape
 
 import numpy as np
 import panel as pn
-import panel_material_ui as pmui
 
 from deeptracker.app.kernels import kernel_strip
-from deeptracker.app.run_walls import TiedWall, bar, line, select, words
+from deeptracker.app.run_walls import TiedWall, bar, close_button, line, select, words
 from deeptracker.app.views.base import View
 from deeptracker.app.wall import layout
 from deeptracker.app.wall.order import by_shape
@@ -43,21 +42,13 @@ class FilterPanel:
         if not self._statistics:
             return
         options = {name.replace("_", " "): name for name in self._statistics}
-        self._statistic = select(options, next(iter(self._statistics)), "Filters by", 150)
-        self._order = select(ORDERS, "number", "Order", 130)
+        self._statistic = select(options, next(iter(self._statistics)), "Filters by", 165)
+        self._order = select(ORDERS, "number", "Order", 145)
         self._words = words()
         self._kernels = pn.pane.HTML(
             stylesheets=[STRIP], sizing_mode="stretch_width", height=KERNELS_HEIGHT, margin=0, visible=False
         )
-        close = pmui.IconButton(
-            icon="close",
-            size="small",
-            icon_size="16px",
-            color="secondary",
-            margin=0,
-            description="Close the filters",
-            on_click=lambda event: setattr(session.selection, "layers", []),
-        )
+        close = close_button("Close the filters", lambda: setattr(session.selection, "layers", []))
         self.wall = Wall(
             SeriesSource(session.run, self._statistic.value, "filters"),
             [],

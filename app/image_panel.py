@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import panel as pn
-import panel_material_ui as pmui
 
 from deeptracker.app.kernels import as_png
-from deeptracker.app.run_walls import TiedWall, bar, select, words
+from deeptracker.app.run_walls import TiedWall, bar, close_button, select, words
 from deeptracker.app.views.base import View
 from deeptracker.app.wall import layout
 from deeptracker.app.wall.order import by_history
@@ -36,7 +35,7 @@ class ImagePanel:
         session = view.session
         self.classes: list[str] = []
         self._ids = self._read_ids()
-        self._order = select(ORDERS, "history", "Order", 130)
+        self._order = select(ORDERS, "history", "Order", 145)
         self._words = words()
         self._words.stylesheets = [LEGEND]
         self.wall = Wall(
@@ -49,15 +48,7 @@ class ImagePanel:
         )
         self.wall.on_select, self.wall.describe = view.guarded(self._picked), self._thumbnail
         self._tied = TiedWall(view, self.wall, "image", self._ids)
-        close = pmui.IconButton(
-            icon="close",
-            size="small",
-            icon_size="16px",
-            color="secondary",
-            margin=0,
-            description="Close the images",
-            on_click=lambda event: setattr(session.selection, "classes", []),
-        )
+        close = close_button("Close the images", lambda: setattr(session.selection, "classes", []))
         view.watch(self._order, lambda event: self._arrange(), "value")
         view.watch(session.selection, lambda event: self._follow(), "images")
         view.watch(session.run, lambda event: self._grow(), "version")
@@ -114,7 +105,7 @@ class ImagePanel:
         return layout.sort(rows, lambda image: by_image[image])
 
     def _legend(self, count: int) -> str:
-        names = ", ".join(self.classes)
+        names = ("class " if len(self.classes) == 1 else "classes ") + ", ".join(self.classes)
         keys = "".join(
             f'<span><i style="background:var(--dt-{state})"></i>{state}</span>'
             for state in ("right", "wrong", "learned", "forgotten")

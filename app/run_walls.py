@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
@@ -15,7 +15,7 @@ from deeptracker.app.wall.plot import Mark, Wall
 
 MOST_MARKS = 600
 """Anomalies marked on one wall; the strongest of each rule come first."""
-BAR = {"alignItems": "center", "gap": "6px", "padding": "0 8px 4px 8px", "minHeight": "38px", "flexWrap": "nowrap"}
+BAR = {"alignItems": "center", "gap": "8px", "padding": "8px 8px 4px 8px", "minHeight": "44px", "flexWrap": "nowrap"}
 SMALL = {
     "& .MuiInputBase-root": {"fontSize": "12px", "height": "30px"},
     "& .MuiInputBase-input": {"padding": "4px 8px"},
@@ -85,21 +85,56 @@ def bar(*parts: Any) -> Any:
 def select(options: dict[str, Any] | list[str], value: Any, label: str, width: int = 150, **params: Any) -> Any:
     """Return a small chooser."""
     return pmui.Select(
-        options=options, value=value, label=label, width=width, size="small", margin=(4, 0), sx=SMALL, **params
+        options=options,
+        value=value,
+        label=label,
+        width=width,
+        size="small",
+        margin=0,
+        align="center",
+        sx=SMALL,
+        **params,
     )
 
 
 def search_field(label: str = "Search", width: int = 120) -> Any:
     """Return a small field to search rows by name."""
     return pmui.TextInput(
-        placeholder=label, label="", width=width, size="small", margin=(4, 0), sx=SMALL, css_classes=["search"]
+        placeholder=label,
+        label="",
+        width=width,
+        size="small",
+        margin=0,
+        align="center",
+        sx=SMALL,
+        css_classes=["search"],
     )
 
 
 def toggle(label: str, help_text: str) -> Any:
     """Return a small switch as a button."""
     return pmui.Toggle(
-        label=label, value=False, size="small", description=help_text, margin=0, sx={"whiteSpace": "nowrap"}
+        label=label,
+        value=False,
+        size="small",
+        description=help_text,
+        margin=0,
+        align="center",
+        sx={"whiteSpace": "nowrap", "height": "30px", "fontSize": "12px", "flex": "none"},
+    )
+
+
+def close_button(help_text: str, on_click: Callable[[], None]) -> Any:
+    """Return a small cross."""
+    return pmui.IconButton(
+        icon="close",
+        size="small",
+        icon_size="16px",
+        color="secondary",
+        margin=0,
+        align="center",
+        description=help_text,
+        on_click=lambda event: on_click(),
     )
 
 

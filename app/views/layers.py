@@ -61,7 +61,7 @@ class Layers(View):
         )
         options = statistic_options(session.run.layer_statistics)
         self._statistic = select(options, self._wanted(), "Statistic", 190)
-        self._order = select(ORDERS, "network", "Order", 130)
+        self._order = select(ORDERS, "network", "Order", 145)
         self._common = toggle("Common scale", "Draw all layers on one scale, so that they can be compared")
         self._search = search_field("Find a layer")
         self._words = words()

@@ -105,6 +105,7 @@ class Validation(View):
             session.axes.iterations,
             gutter_width=GUTTER,
             theme=session.theme,
+            logarithmic_entities=[index for index, label in enumerate(curves) if label.endswith("loss")],
         )
         self._walls.append(wall)
         self._curve_labels = list(curves)

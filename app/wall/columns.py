@@ -34,11 +34,17 @@ compiled = numba.njit(cache=True, nogil=True)
 class Columns:
     """Values of rows in pixel columns: float32 (5, rows, columns) low, band low, middle, band high, high; and flags.
 
-    NaN in `values` means missing.
+    NaN in `values` means missing. `logarithmic` says of which rows they are decimal logarithms (None: of none).
     """
 
     values: npt.NDArray[np.float32]
     flags: npt.NDArray[np.uint8]
+    logarithmic: npt.NDArray[np.bool_] | None = None
+
+    def part(self, rows: slice) -> Columns:
+        """Return some of the rows, contiguous: the kernels are compiled for one memory layout only."""
+        values, flags = np.ascontiguousarray(self.values[:, rows]), np.ascontiguousarray(self.flags[rows])
+        return Columns(values, flags, None if self.logarithmic is None else self.logarithmic[rows])
 
 
 def bucket_ranges(
@@ -51,8 +57,17 @@ def bucket_ranges(
     return begin.astype(np.int32), np.maximum(begin, end).astype(np.int32)
 
 
-def to_columns(envelope: Envelope, first: float, last: float, columns: int, logarithmic: bool = False) -> Columns:
-    """Resample an envelope to `columns` columns over iterations [first, last); flag what stands out."""
+def to_columns(
+    envelope: Envelope,
+    first: float,
+    last: float,
+    columns: int,
+    logarithmic: bool | npt.NDArray[np.bool_] = False,
+) -> Columns:
+    """Resample an envelope to `columns` columns over iterations [first, last); flag what stands out.
+
+    `logarithmic` says whether all rows, or which ones (rows,), become decimal logarithms.
+    """
     begin, end = bucket_ranges(envelope.start, envelope.stop, first, last, columns)
     rows = envelope.low.shape[0]
     values = np.empty((5, rows, columns), np.float32)
@@ -60,10 +75,11 @@ def to_columns(envelope: Envelope, first: float, last: float, columns: int, loga
     buckets = (envelope.low, envelope.band_low, envelope.middle, envelope.band_high, envelope.high)
     edges = first + (last - first) * np.arange(columns + 1) / columns
     resample(*buckets, envelope.nonfinite, envelope.start, envelope.stop, edges, begin, end, values, flags)
-    if logarithmic:
-        to_logarithm(values)
+    chosen = np.broadcast_to(np.asarray(logarithmic, np.bool_), rows).copy()
+    if chosen.any():
+        to_logarithm(values, chosen)
     flag_spikes(values, flags)
-    return Columns(values, flags)
+    return Columns(values, flags, chosen)
 
 
 @compiled
@@ -112,10 +128,15 @@ def resample(
 
 
 @compiled
-def to_logarithm(values: Floats) -> None:
-    """Replace values by their decimal logarithms, in place; zero and below become the row's smallest logarithm."""
+def to_logarithm(values: Floats, chosen: npt.NDArray[np.bool_]) -> None:
+    """Replace the values of the chosen rows by their decimal logarithms, in place.
+
+    Zero and below become the row's smallest logarithm.
+    """
     kinds, rows, columns = values.shape
     for row in range(rows):
+        if not chosen[row]:
+            continue
         smallest = np.float32(np.inf)
         for kind in range(kinds):
             for column in range(columns):

@@ -51,7 +51,7 @@ class Viewport:
 
 @dataclass(frozen=True)
 class Picture:
-    """The image (uint8 height x width), its encoding, and the scale (bottom, top value) of each row on screen."""
+    """The image (uint8 height x width), its encoding, and the bottom and top value (no logarithm) of each row."""
 
     image: Bytes
     level: int
@@ -71,8 +71,7 @@ def compose_values(
     stop = first_row + columns.flags.shape[0]
     begin, end = max(first_row, math.floor(view.top)), max(first_row, min(stop, math.ceil(view.bottom)))
     part = slice(begin - first_row, max(begin, end) - first_row)
-    # Contiguous: the kernels are compiled for one memory layout, so that no redraw waits for a compiler.
-    shown = Columns(np.ascontiguousarray(columns.values[:, part]), np.ascontiguousarray(columns.flags[part]))
+    shown = columns.part(part)
     scales = row_scales(shown, level, common)
     image = np.full((view.height, columns.flags.shape[1]), paint.BLANK, np.uint8)
     if level == paint.POOLED:
@@ -81,6 +80,8 @@ def compose_values(
     else:
         tops = (np.arange(begin, max(begin, end) + 1) - view.top) * view.row_height
         paint.paint_rows(*_arrays(shown), selected[part], lines[part], scales, tops, level, float(view.unit), image)
+    if shown.logarithmic is not None:
+        scales[shown.logarithmic] = 10.0 ** scales[shown.logarithmic]
     return Picture(image, level, begin, scales)
 
 

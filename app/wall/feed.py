@@ -27,6 +27,12 @@ class Rows:
     selected: Flags
     common: bool = False
     logarithmic: bool = False
+    logarithmic_entities: frozenset[int] = frozenset()
+
+    def scale_is_logarithmic(self, begin: int, end: int) -> Flags:
+        """Return for each row [begin, end) whether it is drawn on a logarithmic scale."""
+        few, rows = self.logarithmic_entities, self.layout.rows[begin:end]
+        return np.array([self.logarithmic or not few.isdisjoint(row.entities) for row in rows], np.bool_)
 
 
 class Feed:
@@ -90,7 +96,8 @@ class Feed:
                 envelope = pool(envelope, members)
         else:
             envelope = Envelope.empty(0)
-        self._columns = to_columns(envelope, view.first, view.last, width, rows.logarithmic)
+        logarithmic = rows.scale_is_logarithmic(begin, end)
+        self._columns = to_columns(envelope, view.first, view.last, width, logarithmic)
         self._key, self._data, self._first = key, envelope, begin
 
     def _states(self, source: StateSource, rows: Rows, view: Viewport) -> Picture:

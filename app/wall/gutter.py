@@ -18,7 +18,7 @@ from deeptracker.app.wall.layout import Layout, Span
 
 LEVEL_WIDTH = 20
 """CSS pixels of one level of groups."""
-LABELS_FROM, SCALES_FROM = 10.5, 44.0
+LABELS_FROM, SCALES_FROM = 8.0, 44.0
 """CSS pixels of row height from which rows are labelled, and their scale is written."""
 LETTER = 6.3
 """CSS pixels that a letter of 11 pixels takes on average."""
@@ -67,6 +67,13 @@ def shortened(text: str, pixels: float, size: int = 11) -> str:
     keep = max(1, most - 1)
     tail = keep * 2 // 3
     return f"{text[: keep - tail]}…{text[len(text) - tail :] if tail else ''}"
+
+
+def letters(row_height: float) -> int:
+    """Return the size of a row's label in CSS pixels: dense rows get smaller letters."""
+    if row_height < 11:
+        return 9
+    return 11 if row_height < 26 else 12
 
 
 def number(value: float) -> str:
@@ -133,8 +140,9 @@ def _group(
         if row_height >= LABELS_FROM:
             count = f"{span.leaves:,}"
             room = right - left - 16 - LETTER * len(count)
-            result.text(left + 6, middle, shortened(f"▸ {span.label}", room), theme.text, bold=True)
-            result.text(right - 6, middle, count, theme.muted, align="right", size=10)
+            size = min(11, letters(row_height))
+            result.text(left + 6, middle, shortened(f"▸ {span.label}", room, size), theme.text, size=size, bold=True)
+            result.text(right - 6, middle, count, theme.muted, align="right", size=min(10, size))
         return
     bold = span.depth == 0
     if pixels >= LETTER * len(span.label) + 8:
@@ -166,7 +174,7 @@ def _label(
         middle = min(max(middle, top + edge), bottom - edge)
         middle = min(max(middle, index + edge), index + 1 - edge)
     room = width - left - (62 if has_scale else 10)
-    size = 11 if row_height < 26 else 12
+    size = letters(row_height)
     color = theme.selection if chosen else theme.text
     result.text(left, middle, shortened(label, room, size), color, size=size, bold=chosen)
 
@@ -197,6 +205,12 @@ class Gutter:
     figure: Any
     bars: ColumnDataSource
     texts: ColumnDataSource
+
+    def show(self, found: Contents) -> None:
+        """Send what the gutter shows."""
+        bars: Any = found.bars
+        texts: Any = found.texts
+        self.bars.data, self.texts.data = bars, texts
 
 
 def gutter(y_range: Range1d, width: int) -> Gutter:

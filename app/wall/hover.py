@@ -10,6 +10,7 @@ from bokeh.models import ColumnDataSource, CustomJS
 
 from deeptracker.app.theme import FONT, RADIUS, Theme
 from deeptracker.app.wall import browser
+from deeptracker.app.wall.feed import Feed
 from deeptracker.app.wall.frame import Face
 from deeptracker.app.wall.source import STATE_NAMES, Envelope, States
 
@@ -68,9 +69,17 @@ def state_lines(states: States, rows: list[int], iteration: float) -> list[str]:
     return [*lines, f"{int((known & 1).sum())} of {len(known)} right, {int((known >> 1).sum())} changed"]
 
 
-def as_html(name: str, lines: list[str], extra: str = "") -> str:
+def lines(feed: Feed, row: int, iteration: float, unit: str = "") -> list[str]:
+    """Return the readout of a row of what was last drawn; none where nothing was."""
+    values, states = feed.envelope_row(row), feed.states_row(row)
+    if values is not None:
+        return envelope_lines(*values, iteration, unit)
+    return state_lines(*states, iteration) if states is not None else []
+
+
+def as_html(name: str, readout: list[str], extra: str = "") -> str:
     """Return the readout as HTML; names are escaped, `extra` is trusted markup (a thumbnail)."""
-    words = "<br>".join(escape(line) for line in lines)
+    words = "<br>".join(escape(line) for line in readout)
     return f'{extra}<div><b style="font-weight:600">{escape(name)}</b><br>{words}</div>'
 
 

@@ -71,6 +71,11 @@ class Layout:
         """Number of nested levels of groups."""
         return max((span.depth + 1 for span in self.spans), default=0)
 
+    def name(self, row: int) -> str:
+        """Return a row's label behind the labels of the groups around it."""
+        around = [span.label for span in self.spans if span.start <= row < span.stop and not span.folded]
+        return ".".join([*around, self.rows[row].label])
+
     def row_of(self) -> dict[int, int]:
         """Return the row on which each visible entity stands."""
         return {entity: index for index, row in enumerate(self.rows) for entity in row.entities}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -20,17 +20,14 @@ from bokeh.events import DoubleTap, SelectionGeometry, Tap
 from bokeh.models import Range1d
 
 from deeptracker.app.theme import FONT, TEXT_SIZES, THEMES
-from deeptracker.app.wall import frame, gutter, hover, layout, paint
+from deeptracker.app.wall import frame, gutter, hover, layout, paint, picking
 from deeptracker.app.wall.compose import Picture, Viewport
 from deeptracker.app.wall.feed import Feed, Rows
 from deeptracker.app.wall.pacing import Pacer
 from deeptracker.app.wall.palette import state_palette, value_palette
-from deeptracker.app.wall.source import StateSource, WallSource
+from deeptracker.app.wall.row_axis import RowAxis, negated
+from deeptracker.app.wall.source import Flags, StateSource, WallSource
 
-TALLEST_ROW = 110
-"""CSS pixels that a row takes at most while all rows are on screen."""
-FEWEST_ROWS = 1.5
-"""Rows that stay on screen at the deepest zoom."""
 MOST_PIXELS = 1_500_000
 """Pixels of a picture up to which a screen's finer pixels are used."""
 _numbers = count(1)
@@ -62,18 +59,17 @@ class Wall(pn.viewable.Viewer):
     """
 
     folded: param.List[list[str]] = param.List(default=[], item_type=str, doc="Keys of the folded groups.")
-    selected: param.List[list[int]] = param.List(
-        default=[], item_type=int, doc="Selected entities, as picked."
-    )
+    selected: param.List[list[int]] = param.List(default=[], item_type=int, doc="Selected entities, as picked.")
     common = param.Boolean(default=False, doc="Whether all rows share one scale of values.")
     logarithmic = param.Boolean(default=False, doc="Whether values are drawn on a logarithmic scale.")
+    logarithmic_entities: param.List[list[int]] = param.List(
+        default=[], item_type=int, doc="Entities drawn on a logarithmic scale though the others are not."
+    )
     unit = param.String(default="", doc="Unit of the values, for the readout.")
     theme: param.Selector[str] = param.Selector(default="light", objects=sorted(THEMES), doc="Colours of the plot.")
     brush = param.Range(default=None, allow_None=True, doc="Iterations [start, stop) marked as brushed.")
     landmarks: param.List[list[Any]] = param.List(default=[], item_type=tuple, doc="(iteration, label) pairs.")
-    marks: param.List[list[Mark]] = param.List(
-        default=[], item_type=Mark, doc="Places of note on rows."
-    )
+    marks: param.List[list[Mark]] = param.List(default=[], item_type=Mark, doc="Places of note on rows.")
     gutter_width = param.Integer(default=190, bounds=(60, 600), constant=True, doc="CSS pixels of the gutter.")
     with_ruler = param.Boolean(default=True, constant=True, doc="Whether the iteration axis stands above the rows.")
 
@@ -85,20 +81,19 @@ class Wall(pn.viewable.Viewer):
         self.on_select: Callable[[list[int]], None] | None = None
         self.on_brush: Callable[[tuple[int, int] | None], None] | None = None
         self.describe: Callable[[int], str] | None = None
-        self.x_range = x_range
-        self.y_range = Range1d(start=-1, end=0)
         self.feed, self.tree = Feed(source), tree
         self.layout = layout.arrange(tree, frozenset(self.folded))
-        self.face = frame.face(self.key, x_range, self.y_range)
+        self.x_range, self.axis = x_range, RowAxis()
+        self.face = frame.face(self.key, x_range, self.axis.y)
         self.ruler = frame.ruler(x_range)
-        self.gutter = gutter.gutter(self.y_range, self.gutter_width)
+        self.gutter = gutter.gutter(self.axis.y, self.gutter_width)
         frame.aim_wheels(self.face, self.gutter.figure)
         self.hover = hover.Hover(self.key, self.face)
-        self._corner = pn.pane.HTML("iteration", width=self.gutter_width - frame.LEFT_OVERHANG, margin=0)
         self.pacer = Pacer(self._draw, self._timers)
+        self._corner = pn.pane.HTML("iteration", width=self.gutter_width - frame.LEFT_OVERHANG, margin=(6, 0))
         self._size = (0, 0)
+        self._shown: tuple[Viewport, np.ndarray] | None = None
         self._gutter_key: Any = None
-        self._shown: Any = None
         self._listen()
         self._lay_out()
         self._restyle()
@@ -125,6 +120,11 @@ class Wall(pn.viewable.Viewer):
         for end in ("start", "end"):
             self.x_range.remove_on_change(end, self._moved)
 
+    @property
+    def rows(self) -> int:
+        """Number of rows of the layout."""
+        return len(self.layout.rows)
+
     def __panel__(self) -> Any:
         stretch: dict[str, Any] = {"margin": 0, "sizing_mode": "stretch_both"}
         sides = [
@@ -141,57 +141,32 @@ class Wall(pn.viewable.Viewer):
     def _listen(self) -> None:
         for end in ("start", "end"):
             self.x_range.on_change(end, self._moved)
-            self.y_range.on_change(end, self._moved)
+            self.axis.y.on_change(end, self._moved)
         for side in ("inner_width", "inner_height"):
             self.face.figure.on_change(side, self._resized)
         self.face.report.on_change("data", self._acknowledged)
-        self.face.figure.on_event(Tap, self._tapped)
+        self.face.figure.on_event(Tap, lambda event: self._pick(-event.y, event.modifiers or {}))
         self.gutter.figure.on_event(Tap, self._tapped_gutter)
         self.ruler.figure.on_event(SelectionGeometry, self._brushed)
         self.ruler.figure.on_event(DoubleTap, lambda event: self._brush(None))
         self.hover.pointer.on_change("data", self._pointed)
         self.param.watch(lambda event: self._lay_out(keep=True), ["folded"])
-        self.param.watch(lambda event: self.pacer.request(), ["selected", "common", "logarithmic"])
+        self.param.watch(
+            lambda *events: self.pacer.request(), ["selected", "common", "logarithmic", "logarithmic_entities"]
+        )
         self.param.watch(lambda event: self._restyle(), ["theme"])
-        self.param.watch(lambda event: self._annotate(), ["brush", "landmarks", "marks"])
-
-    # ---- rows
-
-    @property
-    def rows(self) -> int:
-        """Number of rows of the layout."""
-        return len(self.layout.rows)
+        self.param.watch(lambda *events: self._annotate(), ["brush", "landmarks", "marks"])
 
     def _lay_out(self, keep: bool = False) -> None:
         """Arrange the rows; with `keep` what is on screen stays as far as it can."""
-        everything = self._everything_on_screen()
+        everything = self.axis.everything
         self.layout = layout.arrange(self.tree, frozenset(self.folded))
         self.feed.forget()
         self.hover.rows.tags = [self.rows]
         self._gutter_key = None
-        self._bound(everything or not keep)
+        self.axis.fit(self.rows, self._size[1], everything or not keep)
         self._place_marks()
         self.pacer.request()
-
-    def _everything_on_screen(self) -> bool:
-        top, bottom = _ends(self.y_range)
-        reset: Any = self.y_range.reset_start
-        return reset is None or bottom - top >= 0.98 * -float(reset)
-
-    def _bound(self, everything: bool) -> None:
-        """Bound the rows' range; few rows do not fill a tall screen."""
-        extent = float(max(1, self.rows, math.ceil(self._size[1] / TALLEST_ROW)))
-        top, bottom = _ends(self.y_range)
-        if everything:
-            top, bottom = 0.0, extent
-        else:
-            span = min(bottom - top, extent)
-            top = min(max(0.0, top), extent - span)
-            bottom = top + span
-        least = min(FEWEST_ROWS, extent)
-        self.y_range.update(
-            bounds=(-extent, 0), min_interval=least, reset_start=-extent, reset_end=0, start=-bottom, end=-top or 0.0
-        )
 
     # ---- drawing
 
@@ -204,10 +179,9 @@ class Wall(pn.viewable.Viewer):
 
     def _resized(self, attr: str, old: Any, new: Any) -> None:
         # The two sides come one after the other; before the first report they have no value to read.
-        everything = self._everything_on_screen()
         width, height = self._size
-        self._size = (int(new), height) if attr == "inner_width" else (width, int(new))
-        self._bound(everything)
+        self._size = (int(new or 0), height) if attr == "inner_width" else (width, int(new or 0))
+        self.axis.fit(self.rows, self._size[1], self.axis.everything)
         self.pacer.request()
 
     def _acknowledged(self, attr: str, old: Any, new: Any) -> None:
@@ -216,14 +190,12 @@ class Wall(pn.viewable.Viewer):
     def view(self) -> Viewport | None:
         """Return what is on screen, or None before the browser has laid it out."""
         width, height = self._size
-        if width < 2 or height < 2:
+        last, first = (-end for end in negated(self.x_range))
+        top, bottom = self.axis.ends
+        if width < 2 or height < 2 or not (last > first and bottom > top):
             return None
         ratio = float(self.face.report.data["ratio"][0])
         unit = max(1.0, min(ratio, 2.0, math.sqrt(MOST_PIXELS / (width * height))))
-        last, first = (-end for end in _ends(self.x_range))
-        top, bottom = _ends(self.y_range)
-        if not (last > first and bottom > top):
-            return None
         return Viewport(first, last, top, bottom, round(width * unit), round(height * unit), unit)
 
     def _draw(self) -> bool:
@@ -232,7 +204,9 @@ class Wall(pn.viewable.Viewer):
         if view is None:
             return False
         began = time.perf_counter()
-        picture = self.feed.picture(Rows(self.layout, self._selected_rows(), self.common, self.logarithmic), view)
+        logarithmic = (self.logarithmic, frozenset(self.logarithmic_entities))
+        rows = Rows(self.layout, self._selected_rows(), self.common, *logarithmic)
+        picture = self.feed.picture(rows, view)
         self._draw_gutter(view, picture)
         same = self._shown is not None and self._shown[0] == view and np.array_equal(self._shown[1], picture.image)
         if not same:
@@ -241,39 +215,27 @@ class Wall(pn.viewable.Viewer):
             place = (view.first, view.last, view.top, view.bottom)
             self.face.tile.data = frame.tile_data(picture.image, self.redraws, *place)
             size = min(9.0, 0.6 * view.row_height / view.unit)
-            self.face.mark_glyph.glyph.size = size if size >= 4 else 0
+            self.face.mark_glyph.glyph.size = size if size >= 3 else 0
         self.drawn = Drawn(view, picture, time.perf_counter() - began)
         return not same
 
-    def _selected_rows(self) -> np.ndarray:
+    def _selected_rows(self) -> Flags:
         chosen = set(self.selected)
         return np.array([not chosen.isdisjoint(row.entities) for row in self.layout.rows], np.bool_)
 
     def _draw_gutter(self, view: Viewport, picture: Picture) -> None:
         scales: dict[int, tuple[float, float]] = {}
-        row_height = view.row_height / view.unit
-        if row_height >= gutter.SCALES_FROM and picture.level == paint.ENVELOPE and len(picture.scales):
+        if view.row_height / view.unit >= gutter.SCALES_FROM and picture.level == paint.ENVELOPE:
             for position, (low, high) in enumerate(picture.scales.tolist()):
                 if not math.isnan(low):
-                    power = (lambda value: 10.0**value) if self.logarithmic else float
-                    scales[picture.first_row + position] = (power(low), power(high))
-        key: Any = (view.top, view.bottom, self._size, self.theme, tuple(self.selected), tuple(scales.items()))
+                    scales[picture.first_row + position] = (low, high)
+        place = (view.top, view.bottom, self._size[1], self.gutter_width)
+        key = (place, self.theme, tuple(self.selected), tuple(scales.items()))
         if key == self._gutter_key:
             return  # zooming iterations sends nothing here
         self._gutter_key = key
-        found = gutter.contents(
-            self.layout,
-            view.top,
-            view.bottom,
-            self._size[1],
-            self.gutter_width,
-            THEMES[self.theme],
-            frozenset(self.selected),
-            scales,
-        )
-        bars: Any = found.bars
-        texts: Any = found.texts
-        self.gutter.bars.data, self.gutter.texts.data = bars, texts
+        found = gutter.contents(self.layout, *place, THEMES[self.theme], frozenset(self.selected), scales)
+        self.gutter.show(found)
 
     # ---- colours and annotations
 
@@ -310,34 +272,24 @@ class Wall(pn.viewable.Viewer):
 
     # ---- what the user does
 
-    def _tapped(self, event: Any) -> None:
-        self._pick(-event.y, event.modifiers or {})
-
     def _pick(self, place: float, modifiers: dict[str, bool]) -> None:
         row = math.floor(place)
-        if not 0 <= row < self.rows:
-            return
-        entities = list(self.layout.rows[row].entities)
-        if modifiers.get("ctrl") or modifiers.get("shift") or modifiers.get("meta"):
-            rest = [entity for entity in self.selected if entity not in entities]
-            chosen = rest if len(rest) < len(self.selected) else [*rest, *entities]
-        else:
-            chosen = [] if self.selected == entities else entities
-        self.selected = chosen
-        if self.on_select is not None:
-            self.on_select(chosen)
+        if 0 <= row < self.rows:
+            adding = any(modifiers.get(key) for key in ("ctrl", "shift", "meta"))
+            self.selected = picking.picked(self.selected, self.layout.rows[row].entities, adding)
+            if self.on_select is not None:
+                self.on_select(list(self.selected))
 
     def _tapped_gutter(self, event: Any) -> None:
         key = gutter.group_at(self.layout, event.x, -event.y)
         if key is None:
             self._pick(-event.y, event.modifiers or {})
         else:
-            self.folded = [one for one in self.folded if one != key] if key in self.folded else [*self.folded, key]
+            self.folded = picking.toggled(self.folded, key)
 
     def _brushed(self, event: Any) -> None:
         if event.final:
-            first, last = sorted((event.geometry["x0"], event.geometry["x1"]))
-            self._brush((max(0, math.floor(first)), math.ceil(last)) if last > first else None)
+            self._brush(picking.whole_iterations(event.geometry["x0"], event.geometry["x1"]))
 
     def _brush(self, span: tuple[int, int] | None) -> None:
         self.brush = span
@@ -352,27 +304,7 @@ class Wall(pn.viewable.Viewer):
         """Return what is at a row and an iteration, as HTML; empty where there is nothing."""
         if not 0 <= row < self.rows:
             return ""
-        values, states = self.feed.envelope_row(row), self.feed.states_row(row)
-        if values is not None:
-            lines = hover.envelope_lines(*values, iteration, self.unit)
-        elif states is not None:
-            lines = hover.state_lines(*states, iteration)
-        else:
-            return ""
+        lines = hover.lines(self.feed, row, iteration, self.unit)
         place = self.layout.rows[row]
         extra = self.describe(place.entities[0]) if self.describe is not None and place.group is None else ""
-        return hover.as_html(self._name(row), lines, extra) if lines else ""
-
-    def _name(self, row: int) -> str:
-        """Return a row's label with the labels of the groups around it."""
-        around: Sequence[str] = [
-            span.label for span in self.layout.spans if span.start <= row < span.stop and not span.folded
-        ]
-        return ".".join([*around, self.layout.rows[row].label])
-
-
-def _ends(of: Range1d) -> tuple[float, float]:
-    """Return a range's ends as rows: its upper end is the top, and rows count downward."""
-    start: Any = of.start
-    end: Any = of.end
-    return -float(end), -float(start)
+        return hover.as_html(self.layout.name(row), lines, extra) if lines else ""

@@ -213,6 +213,14 @@ def test_logarithm_keeps_zero_at_the_bottom_and_missing_missing():
     np.testing.assert_allclose(result.values[2, 0], [-6, -3, -6, 0, -6, np.nan], atol=1e-5)
 
 
+def test_logarithm_of_some_rows_leaves_the_others_and_the_scales_are_values():
+    envelope = envelope_of(np.array([[1.0, 100.0], [1.0, 100.0]]), 1)
+    data = to_columns(envelope, 0, 2, 2, logarithmic=np.array([True, False]))
+    np.testing.assert_allclose(data.values[2], [[0, 2], [1, 100]])
+    picture = compose_values(data, Viewport(0, 2, 0, 2, 2, 100), *none(2))
+    np.testing.assert_allclose(picture.scales, [[1, 100], [1, 100]], rtol=1e-5)
+
+
 def test_view_outside_of_the_rows_and_iterations_is_blank(raw):
     data = to_columns(envelope_of(raw, 100), 50_000, 60_000, 50)
     assert np.isnan(data.values).all()
