@@ -13,8 +13,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,14 +62,23 @@ class Background:
         self._thread.start()
         _open.add(self)
 
-    @contextmanager
-    def filling(self) -> Iterator[Block]:
-        """Give the block that is being filled, with room for one more row; wait for the disk when there is none."""
-        with self._changed:
+    def __enter__(self) -> Block:
+        """Give the block that is being filled, with room for one more row; wait for the disk when there is none.
+
+        The block stays the caller's until the end of the `with` statement.
+        """
+        self._changed.acquire()
+        try:
             if self._filling.full:
                 self._wait(lambda: bool(self._free))
                 self._hand_over()
-            yield self._filling
+        except BaseException:
+            self._changed.release()
+            raise
+        return self._filling
+
+    def __exit__(self, *_: object) -> None:
+        self._changed.release()
 
     def submit(self, job: Job, size: int = 0) -> None:
         """Have a job done with the writer; wait while too many bytes are under way already."""

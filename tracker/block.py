@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from deeptracker.data_model.missing import recorded
 from deeptracker.tracker.statistics import FILTER_ENTRIES, LAYER_ENTRIES, derive
-from deeptracker.tracker.totals import LAYER_COLUMNS
+from deeptracker.tracker.totals import FILTER_COLUMNS, LAYER_COLUMNS, Float64
 
 if TYPE_CHECKING:
     from deeptracker.data_model.writer import RunWriter
@@ -26,7 +26,7 @@ class Block:
     def __init__(self, layers: int, filters: int) -> None:
         """Allocate for a network of that many layers and filters; nothing is allocated later but for new scalars."""
         layer_rows = _capacity(layers * LAYER_COLUMNS * 8)
-        filter_rows = _capacity(filters * len(FILTER_ENTRIES) * 4)
+        filter_rows = _capacity(filters * FILTER_COLUMNS * 8)
         self._iterations = np.empty(_LONGEST, np.int64)
         self._scalars: dict[str, NDArray[np.float64]] = {}
         self._layer_iterations = np.empty(layer_rows, np.int64)
@@ -34,7 +34,7 @@ class Block:
         self._layers = np.empty((layer_rows, layers, LAYER_COLUMNS), np.float64)
         self._filter_iterations = np.empty(filter_rows, np.int64)
         self._filter_intervals = np.empty(filter_rows, np.int64)
-        self._filters = np.empty((filter_rows, len(FILTER_ENTRIES), filters), np.float32)
+        self._filters = np.empty((filter_rows, filters, FILTER_COLUMNS), np.float64)
         self.rows = self._layer_count = self._filter_count = 0
 
     @property
@@ -44,16 +44,16 @@ class Block:
             self.rows == _LONGEST or self._layer_count == len(self._layers) or self._filter_count == len(self._filters)
         )
 
-    def add_layers(self, iteration: int, interval: int, table: NDArray[np.float64]) -> None:
+    def add_layers(self, iteration: int, interval: int, table: Float64) -> None:
         """Keep what the kernel measured: float64 (layer, column of `totals`)."""
         self._layers[self._layer_count] = table
         self._layer_iterations[self._layer_count] = iteration
         self._layer_intervals[self._layer_count] = interval
         self._layer_count += 1
 
-    def add_filters(self, iteration: int, interval: int, table: NDArray[np.float64]) -> None:
-        """Keep the filter statistics of what the kernel measured: float64 (filter, column of `totals`)."""
-        self._filters[self._filter_count] = derive(FILTER_ENTRIES, table)
+    def add_filters(self, iteration: int, interval: int, fill: Callable[[Float64], None]) -> None:
+        """Keep what the kernel measured of the filters: `fill` writes float64 (filter, column of `totals`)."""
+        fill(self._filters[self._filter_count])
         self._filter_iterations[self._filter_count] = iteration
         self._filter_intervals[self._filter_count] = interval
         self._filter_count += 1
@@ -69,15 +69,15 @@ class Block:
         self.rows = row + 1
 
     def write(self, writer: RunWriter) -> None:
-        """Append everything to the run; layer statistics are derived here, off the training thread."""
+        """Append everything to the run; the statistics are derived here, off the training thread."""
         iterations = self._iterations[: self.rows]
         writer.append_scalars(iterations, {name: values[: self.rows] for name, values in self._scalars.items()})
         for first, last in _stretches(self._layer_intervals[: self._layer_count]):
             values = derive(LAYER_ENTRIES, self._layers[first:last])
             writer.append_layers(self._layer_iterations[first:last], values, int(self._layer_intervals[first]))
         for first, last in _stretches(self._filter_intervals[: self._filter_count]):
-            interval = int(self._filter_intervals[first])
-            writer.append_filters(self._filter_iterations[first:last], self._filters[first:last], interval)
+            values = derive(FILTER_ENTRIES, self._filters[first:last])
+            writer.append_filters(self._filter_iterations[first:last], values, int(self._filter_intervals[first]))
 
     def clear(self) -> None:
         """Make room again."""

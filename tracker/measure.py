@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import overload
 
 import numpy as np
 import torch
@@ -47,10 +48,9 @@ class Measure:
         """Bytes of all weights as float32."""
         return 4 * int((self._rows * self._lengths).sum())
 
-    @property
-    def filter_rows(self) -> Float64:
-        """What was measured of every filter, in network order: float64 (filter, column of `totals`)."""
-        return self._row_table[self._filter_rows]
+    def copy_filters(self, out: Float64) -> None:
+        """Copy what was measured of every filter, in network order, to float64 (filter, column of `totals`)."""
+        np.take(self._row_table, self._filter_rows, axis=0, out=out, mode="clip")
 
     def remember(self) -> None:
         """Copy the weights as they are now: the next measurement tells what has changed since."""
@@ -62,13 +62,9 @@ class Measure:
 
         With `remember`, the weights are copied in the same pass. RecordingError when a layer has changed its shape.
         """
-        weights = [_readable(recorded, recorded.weight) for recorded in self._layers]
-        for recorded, weight in zip(self._layers, weights, strict=True):
-            self._check(recorded, weight)
-        gradients = [
-            None if recorded.weight.grad is None else _readable(recorded, recorded.weight.grad)
-            for recorded in self._layers
-        ]
+        held = [(recorded, recorded.weight) for recorded in self._layers]
+        weights = [self._check(recorded, _readable(recorded, weight)) for recorded, weight in held]
+        gradients = [_readable(recorded, weight.grad) for recorded, weight in held]
         tensors = _addresses([*weights, *gradients])
         count = len(weights)
         measure(
@@ -104,10 +100,19 @@ class Measure:
         self.measure(np.empty((len(self._layers), LAYER_COLUMNS), np.float64), remember=False)
 
 
-def _readable(recorded: RecordedLayer, tensor: Tensor) -> Tensor:
+@overload
+def _readable(recorded: RecordedLayer, tensor: Tensor) -> Tensor: ...
+@overload
+def _readable(recorded: RecordedLayer, tensor: Tensor | None) -> Tensor | None: ...
+def _readable(recorded: RecordedLayer, tensor: Tensor | None) -> Tensor | None:
     """Return the tensor itself where the kernel can read its memory, else a copy that it can."""
-    plain = tensor.dtype is torch.float32 and tensor.is_cpu and recorded.groups == 0
-    if plain and tensor.layout is torch.strided and tensor.is_contiguous():
+    if tensor is None or (
+        tensor.dtype is torch.float32
+        and recorded.groups == 0
+        and tensor.is_cpu
+        and tensor.layout is torch.strided
+        and tensor.is_contiguous()
+    ):
         return tensor
     return recorded.arrange(tensor)
 

@@ -16,36 +16,46 @@ SAMPLE = 1024
 
 
 @compiled
-def _gather(addresses: Addresses, sizes: Counts, indices: NDArray[np.int64], offsets: Counts, out: Float32) -> None:
-    """Copy the sampled values of every tensor to its row; NaN where there is no finite value."""
-    for number in range(addresses.size):
+def _gather(
+    addresses: Addresses,
+    order: Counts,
+    sizes: Counts,
+    counts: Counts,
+    indices: NDArray[np.int64],
+    offsets: Counts,
+    out: Float32,
+) -> None:
+    """Copy the sampled values of every tensor, in the given order, to its row; NaN where there is no finite value."""
+    for number in range(order.size):
         first, last = offsets[number], offsets[number + 1]
-        out[first:last] = np.nan
-        if addresses[number]:
-            values = floats_at(addresses[number], sizes[number])
-            for position in range(first, last):
-                index = indices[position]
-                if index >= 0 and np.isfinite(values[index]):
-                    out[position] = values[index]
+        address = addresses[order[number]]
+        filled = first
+        if address:
+            values = floats_at(address, sizes[number])
+            filled += counts[number]
+            for position in range(first, filled):
+                value = values[indices[position]]
+                out[position] = value if np.isfinite(value) else np.nan
+        out[filled:last] = np.nan
 
 
 @compiled
-def _quantiles(rows: Float32, out: Float64) -> None:
+def _quantiles(values: Float32, order: Counts, offsets: Counts, out: Float64) -> None:
     """Write the three quartiles of each sorted row (NaN last), interpolated linearly between neighbours."""
-    for number in range(rows.shape[0]):
-        row = rows[number]
+    for number in range(order.size):
+        row = values[offsets[number] : offsets[number + 1]]
         count = row.size
         while count and np.isnan(row[count - 1]):
             count -= 1
         for quarter in range(3):
             if count == 0:
-                out[number, quarter] = np.nan
+                out[order[number], quarter] = np.nan
                 continue
             position = (quarter + 1) * 0.25 * (count - 1)
             below = int(position)
             above = min(below + 1, count - 1)
             low, high = np.float64(row[below]), np.float64(row[above])
-            out[number, quarter] = low + (high - low) * (position - below)
+            out[order[number], quarter] = low + (high - low) * (position - below)
 
 
 class Quartiles:
@@ -61,27 +71,22 @@ class Quartiles:
         ordered = widths[self._order]
         self._offsets = np.concatenate([[0], np.cumsum(ordered)]).astype(np.int64)
         self._sizes = sizes[self._order]
-        self._indices = np.full(self._offsets[-1], -1, np.int64)
-        for first, size in zip(self._offsets[:-1], self._sizes, strict=True):
+        self._counts = np.minimum(self._sizes, SAMPLE)
+        self._indices = np.zeros(self._offsets[-1], np.int64)
+        for first, size, count in zip(self._offsets[:-1], self._sizes, self._counts, strict=True):
             chosen = np.sort(random.choice(size, SAMPLE, replace=False)) if size > SAMPLE else np.arange(size)
-            self._indices[first : first + len(chosen)] = chosen
+            self._indices[first : first + count] = chosen
         self._values = np.empty(self._offsets[-1], np.float32)
-        self._sorted = np.empty((len(sizes), 3), np.float64)
-        self._groups = self._group(ordered)
+        self._samples = [self._of_width(ordered, width) for width in np.unique(ordered)]
 
-    def _group(self, ordered: Counts) -> list[tuple[Float32, Float64]]:
-        """Return, per width, the samples as a matrix (tensor, width) and where their quartiles go."""
-        groups = []
-        for width in np.unique(ordered):
-            first, last = np.searchsorted(ordered, [width, width + 1])
-            samples = self._values[self._offsets[first] : self._offsets[last]].reshape(last - first, width)
-            groups.append((samples, self._sorted[first:last]))
-        return groups
+    def _of_width(self, ordered: Counts, width: int) -> Float32:
+        """Return the samples of one width as a matrix (tensor, width) that shares the memory of all."""
+        first, last = np.searchsorted(ordered, [width, width + 1])
+        return self._values[self._offsets[first] : self._offsets[last]].reshape(last - first, width)
 
     def measure(self, addresses: Addresses, out: Float64) -> None:
         """Write q1, median and q3 of every tensor's finite values to `out`, float64 (tensor, 3); 0 means no tensor."""
-        _gather(addresses[self._order], self._sizes, self._indices, self._offsets, self._values)
-        for samples, quartiles in self._groups:
+        _gather(addresses, self._order, self._sizes, self._counts, self._indices, self._offsets, self._values)
+        for samples in self._samples:
             samples.sort(axis=1)
-            _quantiles(samples, quartiles)
-        out[self._order] = self._sorted
+        _quantiles(self._values, self._order, self._offsets, out)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -76,7 +75,8 @@ class Recorder:
         records the filters at every 16th iteration (or at every record of the layers, where those are rarer).
         `flush_seconds`: at most so much of the training is lost if the process is killed.
         `resume`: continue the run at `path` after its last committed iteration, or start it where there is none.
-        `on_error`: when recording fails, raise RecordingError once, or warn once and let training go on.
+        `on_error`: when recording fails (a full disk, a layer that changes its shape), raise RecordingError once, or
+        warn once and let training go on unrecorded. What is wrong with a call's arguments is raised in any case.
         `name`, `classes` and `parameters` (hyperparameters) describe the run.
         `snapshots`: keep the weights at validations too, for networks small enough: at most 64 MB in all, at every
         validation at first and more rarely later on. `snapshot()` keeps them at any time.
@@ -124,9 +124,8 @@ class Recorder:
         RecordingError for anything that is not one number.
         """
         if self._recording():
-            with self._guarded():
-                for name, value in scalars.items():
-                    self._steps.pending.log(name, value)
+            for name, value in scalars.items():
+                self._steps.pending.log(name, value)
 
     def validation(self) -> Validation:
         """Return a `with` block that collects one pass over the validation set, batch by batch, by its `log`.
@@ -141,11 +140,8 @@ class Recorder:
         """Keep the weights of all layers as they are now; a second snapshot at one iteration would be the same."""
         if not self._recording() or self._last_snapshot >= self.iteration:
             return
-        with self._guarded():
-            self._steps.pause()
-            iteration, weights = self.iteration, self._measure.weights()
-            self._last_snapshot = iteration
-            self._background.submit(lambda writer: writer.append_snapshot(iteration, weights), self._measure.bytes)
+        self._steps.pause()
+        self._guard(self._snapshot)
 
     def step(self) -> None:
         """Record one iteration by hand, after the optimizer has stepped; only with `hooks=False`."""
@@ -187,8 +183,15 @@ class Recorder:
                 lambda writer: writer.note("logged after the last step", at_iteration=iteration, **left)
             )
         self._background.close()
-        self._recording(on_error)
-        self._closed = True
+        try:
+            self._recording(on_error)
+        finally:
+            self._closed = True
+
+    def _snapshot(self) -> None:
+        iteration, weights = self.iteration, self._measure.weights()
+        self._last_snapshot = iteration
+        self._background.submit(lambda writer: writer.append_snapshot(iteration, weights), self._measure.bytes)
 
     def _before_step(self, *_: Any) -> None:
         self._before()
@@ -199,13 +202,11 @@ class Recorder:
 
     def _before(self) -> None:
         if self._recording():
-            with self._guarded():
-                self._steps.before()
+            self._guard(self._steps.before)
 
     def _after(self) -> None:
         if self._recording():
-            with self._guarded():
-                self._steps.after()
+            self._guard(self._steps.after)
         else:
             # The training loop may still ask for the iteration to decide when to validate.
             self._steps.iteration += 1
@@ -216,8 +217,7 @@ class Recorder:
         if self._validations.last >= results.iteration:
             warnings.warn(f"A second validation at iteration {results.iteration} is left out.", stacklevel=3)
             return
-        with self._guarded():
-            self._validations.add(results)
+        self._guard(lambda: self._validations.add(results))
         self._steps.pause()
         if self._budget is not None and self._budget.grant():
             self.snapshot()
@@ -233,14 +233,11 @@ class Recorder:
             self._fail(error, on_error or self._on_error)
         return error is None
 
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
+    def _guard(self, record: Callable[[], None]) -> None:
         try:
-            yield
-        except Exception as error:
-            if self._on_error == "raise":
-                raise
-            self._fail(error, "warn")
+            record()
+        except Exception as error:  # noqa: BLE001 - whatever it is, training may be meant to go on without it.
+            self._fail(error, self._on_error)
 
     def _fail(self, error: Exception, on_error: str) -> None:
         self._failed = True

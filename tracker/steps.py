@@ -83,13 +83,13 @@ class Steps:
             self._remembered = self.iteration + 1 if self._layers.interval == 1 else -1
         if layers:
             self._account(perf_counter() - start + self._spent)
-        with self._background.filling() as block:
+        with self._background as block:
             if layers:
                 self._table[:, INTERVAL] = self._layers.interval
                 block.add_layers(self.iteration, self._layers.interval, self._table)
                 self._layers.recorded(self.iteration)
             if filters:
-                block.add_filters(self.iteration, self._plan_filters(), self._measure.filter_rows)
+                block.add_filters(self.iteration, self._plan_filters(), self._measure.copy_filters)
             block.add_scalars(self.iteration, {**rates, **self.pending.take()})
 
     def _plan_filters(self) -> int:
