@@ -19,7 +19,7 @@ from deeptracker.data_model.vocabulary import Layer
 
 ORDERS = {"By number": "number", "Most anomalies": "anomalies", "Largest value": "value", "Like shapes": "shape"}
 KERNELS_HEIGHT = 86
-MOST_KERNELS = 24
+MOST_KERNELS = 10
 """Snapshots shown of a filter's kernels, spread over those on screen."""
 STRIP = """
 .kernels { display: flex; gap: 12px; padding: 4px 10px; align-items: flex-end; overflow-x: auto; height: 78px; }

@@ -1,14 +1,16 @@
 """Composes what is on screen into one image of palette indices: rows of values, or rows of states.
 
 Pure: arrays in, one uint8 image (height, width) out, its first line at the top. The kernels compile once per machine
-and are read from the disk's cache after that; `warm` does it before anybody waits for it.
+and are read from the disk's cache after that; `warm_in_background` does it before anybody waits for it.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -79,7 +81,9 @@ def compose_values(
         paint.paint_pooled(*_arrays(shown), selected[part], scales, view.top - begin, rows_a_pixel, image)
     else:
         tops = (np.arange(begin, max(begin, end) + 1) - view.top) * view.row_height
-        paint.paint_rows(*_arrays(shown), selected[part], lines[part], scales, tops, level, float(view.unit), image)
+        zeros = np.ones(len(scales), np.bool_) if shown.logarithmic is None else ~shown.logarithmic
+        about = (selected[part], lines[part], scales, zeros, tops)
+        paint.paint_rows(*_arrays(shown), *about, level, float(view.unit), image)
     if shown.logarithmic is not None:
         scales[shown.logarithmic] = 10.0 ** scales[shown.logarithmic]
     return Picture(image, level, begin, scales)
@@ -115,3 +119,11 @@ def warm() -> None:
         compose_values(data, view, flags, lines)
     states = States(edges, edges + 1, np.zeros((1, 2), np.uint8))
     compose_states(states, [[0]], Viewport(0, 2, 0, 1, 2, 8), flags, lines)
+
+
+@cache
+def warm_in_background() -> threading.Thread:
+    """Start `warm` beside everything else, once per process; return its thread."""
+    thread = threading.Thread(target=warm, name="wall kernels", daemon=True)
+    thread.start()
+    return thread

@@ -18,7 +18,7 @@ from deeptracker.app.wall.layout import Layout, Span
 
 LEVEL_WIDTH = 20
 """CSS pixels of one level of groups."""
-LABELS_FROM, SCALES_FROM = 8.0, 44.0
+LABELS_FROM, SCALES_FROM = 8.0, 32.0
 """CSS pixels of row height from which rows are labelled, and their scale is written."""
 LETTER = 6.3
 """CSS pixels that a letter of 11 pixels takes on average."""

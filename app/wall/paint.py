@@ -99,12 +99,16 @@ def paint_rows(
     selected: Flags,
     lines: Bytes,
     scales: Floats,
+    zeros: Flags,
     tops: npt.NDArray[np.float64],
     level: int,
     unit: float,
     out: Bytes,
 ) -> None:
-    """Paint each row between `tops[row]` and `tops[row + 1]` (image pixels from the top) in one encoding."""
+    """Paint each row between `tops[row]` and `tops[row + 1]` (image pixels from the top) in one encoding.
+
+    `zeros` says on which rows of envelopes the place of zero is marked.
+    """
     height = out.shape[0]
     for row in range(flags.shape[0]):
         top, bottom = round(tops[row]), round(tops[row + 1])
@@ -115,7 +119,8 @@ def paint_rows(
         elif level == HORIZON:
             paint_horizon(values[2, row], flags[row], scales[row], selected[row], top, bottom, out)
         else:
-            paint_envelope(values[:, row], flags[row], scales[row], selected[row], top, bottom, unit, out)
+            how = (selected[row], zeros[row])
+            paint_envelope(values[:, row], flags[row], scales[row], how, top, bottom, unit, out)
         if selected[row] and level == HEAT:
             mark_ends(out, top, bottom)
         thick = bottom - top >= 2
@@ -182,13 +187,17 @@ def paint_envelope(
     values: Floats,
     flags: Bytes,
     scale: Floats,
-    selected: bool,
+    how: tuple[bool, bool],
     top: int,
     bottom: int,
     unit: float,
     out: Bytes,
 ) -> None:
-    """Paint a row as envelope, inner band and middle line over its own scale; a faint line where it is zero."""
+    """Paint a row as envelope, inner band and middle line over its own scale.
+
+    `how` says whether the row is selected, and whether a faint line stands where it is zero.
+    """
+    selected, with_zero = how
     height, columns = out.shape
     base = SELECTED_BASE if selected else ENVELOPE_BASE
     margin = (1.0 if bottom - top < 26 * unit else 3.0) * unit
@@ -200,7 +209,7 @@ def paint_envelope(
     begin, end = max(0, top), min(height, bottom - 1)
     for y in range(begin, end):
         out[y, :] = base
-    if low < 0 < high:
+    if with_zero and low < 0 < high:
         zero = int(foot + low * factor)
         if begin <= zero < end:
             out[zero, :] = ZERO_LINE

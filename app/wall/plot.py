@@ -21,7 +21,7 @@ from bokeh.models import Range1d
 
 from deeptracker.app.theme import FONT, TEXT_SIZES, THEMES
 from deeptracker.app.wall import frame, gutter, hover, layout, paint, picking
-from deeptracker.app.wall.compose import Picture, Viewport
+from deeptracker.app.wall.compose import Picture, Viewport, warm_in_background
 from deeptracker.app.wall.feed import Feed, Rows
 from deeptracker.app.wall.pacing import Pacer
 from deeptracker.app.wall.palette import state_palette, value_palette
@@ -30,6 +30,8 @@ from deeptracker.app.wall.source import Flags, StateSource, WallSource
 
 MOST_PIXELS = 1_500_000
 """Pixels of a picture up to which a screen's finer pixels are used."""
+SMALLEST_MARK = 5.0
+"""CSS pixels of an anomaly's mark below which it would hide more than it shows."""
 _numbers = count(1)
 
 
@@ -75,6 +77,7 @@ class Wall(pn.viewable.Viewer):
 
     def __init__(self, source: WallSource, tree: layout.Tree, x_range: Range1d, **params: Any) -> None:
         super().__init__(**{"name": f"wall-{next(_numbers)}", **params})
+        warm_in_background()
         self.key = str(self.name)
         self.redraws = 0
         self.drawn: Drawn | None = None
@@ -215,7 +218,7 @@ class Wall(pn.viewable.Viewer):
             place = (view.first, view.last, view.top, view.bottom)
             self.face.tile.data = frame.tile_data(picture.image, self.redraws, *place)
             size = min(9.0, 0.6 * view.row_height / view.unit)
-            self.face.mark_glyph.glyph.size = size if size >= 3 else 0
+            self.face.mark_glyph.glyph.size = size if size >= SMALLEST_MARK else 0
         self.drawn = Drawn(view, picture, time.perf_counter() - began)
         return not same
 
