@@ -49,19 +49,10 @@ Addresses = NDArray[np.uint64]
 Counts = NDArray[np.int64]
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
+
+_LAST_CHANGE = ABOVE + THRESHOLDS
+
 # Counters are cast back to int32 at every addition: numba widens the sum, which halves the speed of the vector units.
-
-Sums = tuple[np.float32, np.float32, np.int32]
-
-
-@vectorised
-def _sums(x: Float32) -> Sums:
-    total, absolute, nonzero = np.float32(0), np.float32(0), np.int32(0)
-    for i in range(x.size):
-        total += x[i]
-        absolute += abs(x[i])
-        nonzero = np.int32(nonzero + np.int32(x[i] != np.float32(0)))
-    return total, absolute, nonzero
 
 
 @vectorised
@@ -71,14 +62,22 @@ def _ordered(bits: np.int32) -> np.int32:
 
 
 @vectorised
-def _extremes(x: Float32) -> tuple[np.float32, np.float32]:
-    """Compare as integers: the compiler keeps the vector units for those, and not for floats that may be NaN."""
+def _sums(x: Float32) -> tuple[Any, ...]:
+    """Return sum, sum of sizes, number of non-zeros, smallest and largest.
+
+    Values are compared as integers: the compiler keeps the vector units for those, not for floats that may be NaN.
+    """
     bits = x.view(np.int32)
+    total, absolute, nonzero = np.float32(0), np.float32(0), np.int32(0)
     low, high = np.int32(0x7FFFFFFF), np.int32(-0x80000000)
-    for i in range(bits.size):
+    for i in range(x.size):
+        total += x[i]
+        absolute += abs(x[i])
+        nonzero = np.int32(nonzero + np.int32(x[i] != np.float32(0)))
         key = _ordered(bits[i])
         low, high = min(low, key), max(high, key)
-    return np.int32(_ordered(low)).view(np.float32), np.int32(_ordered(high)).view(np.float32)
+    smallest, largest = np.int32(_ordered(low)).view(np.float32), np.int32(_ordered(high)).view(np.float32)
+    return total, absolute, nonzero, smallest, largest
 
 
 @vectorised
@@ -140,7 +139,7 @@ def _careful_spread(x: Float32, out: Float64) -> None:
 @compiled
 def spread(x: Float32, out: Float64) -> None:
     """Write the spread (8 values, see `totals`) of a stretch of float32 values."""
-    total, absolute, nonzero = _sums(x)
+    total, absolute, nonzero, low, high = _sums(x)
     count = np.float64(x.size)
     centre = np.float32(total / np.float32(count))
     rest, squares = _deviations(x, centre)
@@ -148,7 +147,6 @@ def spread(x: Float32, out: Float64) -> None:
     if not np.isfinite(absolute) or not np.isfinite(squares) or too_small:
         _careful_spread(x, out)
         return
-    low, high = _extremes(x)
     out[FINITE] = count
     out[NONFINITE] = 0
     out[NONZERO] = nonzero
@@ -222,9 +220,6 @@ def add_change(after: Float32, before: Float32, out: Float64) -> None:
     out[ABOVE + 4] += a4
     out[ABOVE + 5] += a5
     out[ABOVE + 6] += a6
-
-
-_LAST_CHANGE = ABOVE + THRESHOLDS
 
 
 @compiled

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import overload
 
 import numpy as np
 import torch
@@ -64,7 +63,7 @@ class Measure:
         """
         held = [(recorded, recorded.weight) for recorded in self._layers]
         weights = [self._check(recorded, _readable(recorded, weight)) for recorded, weight in held]
-        gradients = [_readable(recorded, weight.grad) for recorded, weight in held]
+        gradients = [None if weight.grad is None else _readable(recorded, weight.grad) for recorded, weight in held]
         tensors = _addresses([*weights, *gradients])
         count = len(weights)
         measure(
@@ -100,19 +99,10 @@ class Measure:
         self.measure(np.empty((len(self._layers), LAYER_COLUMNS), np.float64), remember=False)
 
 
-@overload
-def _readable(recorded: RecordedLayer, tensor: Tensor) -> Tensor: ...
-@overload
-def _readable(recorded: RecordedLayer, tensor: Tensor | None) -> Tensor | None: ...
-def _readable(recorded: RecordedLayer, tensor: Tensor | None) -> Tensor | None:
+def _readable(recorded: RecordedLayer, tensor: Tensor) -> Tensor:
     """Return the tensor itself where the kernel can read its memory, else a copy that it can."""
-    if tensor is None or (
-        tensor.dtype is torch.float32
-        and recorded.groups == 0
-        and tensor.is_cpu
-        and tensor.layout is torch.strided
-        and tensor.is_contiguous()
-    ):
+    plain = tensor.dtype is torch.float32 and recorded.groups == 0 and tensor.is_cpu
+    if plain and tensor.layout is torch.strided and tensor.is_contiguous():
         return tensor
     return recorded.arrange(tensor)
 

@@ -41,7 +41,7 @@ class Pending:
 def _number(name: str, value: object) -> float | Tensor:
     if isinstance(value, Tensor):
         if value.numel() == 1 and not value.is_complex():
-            return float(value.detach()) if value.is_cpu else value.detach().clone()
+            return float(value.item()) if value.is_cpu else value.detach().clone()
         what = f"a {value.dtype} tensor of shape {tuple(value.shape)}"
     else:
         what = f"{value!r:.80}"
