@@ -78,19 +78,25 @@ def compose_values(
     image = np.full((view.height, columns.flags.shape[1]), paint.BLANK, np.uint8)
     if level == paint.POOLED:
         rows_a_pixel = 1 / view.row_height
-        paint.paint_pooled(*_arrays(shown), selected[part], scales, view.top - begin, rows_a_pixel, image)
+        paint.paint_pooled(shown.values, shown.flags, selected[part], scales, view.top - begin, rows_a_pixel, image)
     else:
         tops = (np.arange(begin, max(begin, end) + 1) - view.top) * view.row_height
         zeros = np.ones(len(scales), np.bool_) if shown.logarithmic is None else ~shown.logarithmic
-        about = (selected[part], lines[part], scales, zeros, tops)
-        paint.paint_rows(*_arrays(shown), *about, level, float(view.unit), image)
+        paint.paint_rows(
+            shown.values,
+            shown.flags,
+            selected[part],
+            lines[part],
+            scales,
+            zeros,
+            tops,
+            level,
+            float(view.unit),
+            image,
+        )
     if shown.logarithmic is not None:
         scales[shown.logarithmic] = 10.0 ** scales[shown.logarithmic]
     return Picture(image, level, begin, scales)
-
-
-def _arrays(columns: Columns) -> tuple[Floats, Bytes]:
-    return columns.values, columns.flags
 
 
 def compose_states(
