@@ -15,6 +15,7 @@ from bokeh.util.token import generate_secret_key
 
 from deeptracker.app.library import Library
 from deeptracker.app.pages import Pages
+from deeptracker.app.quiet import hush
 from deeptracker.data_model.errors import DeepTrackerError
 
 DEFAULT_PORT = 5006
@@ -81,6 +82,25 @@ def free_port(address: str, wanted: int | None) -> int:
     )
 
 
+def start(library: Library, port: int, address: str, allowed: Sequence[str], **options: Any) -> Any:
+    """Return Panel's server of the app over a library; `options` say whether and where it starts."""
+    settings.resources = "server"  # nothing is fetched from elsewhere
+    hush()
+    pages = Pages(library, "run")
+    return pn.serve(
+        {"/": pages.runs, "/run": pages.run},
+        port=port,
+        address=address,
+        websocket_origin=origins(address, port, allowed),
+        title={"/": "DeepTracker", "/run": "DeepTracker"},
+        show=False,
+        verbose=False,
+        secret_key=generate_secret_key(),
+        sign_sessions=True,
+        **options,
+    )
+
+
 class Server:
     """The app over a library of runs, bound to its port; `run` serves until it is told to stop."""
 
@@ -90,21 +110,8 @@ class Server:
         self.library = library
         self.port = free_port(address, port)
         self.host = "localhost" if is_local(address) or address in ("0.0.0.0", "::") else address
-        settings.resources = "server"  # nothing is fetched from elsewhere
         pn.extension(nthreads=pn.config.nthreads or THREADS)
-        pages = Pages(library, "run")
-        self._server: Any = pn.serve(
-            {"/": pages.runs, "/run": pages.run},
-            port=self.port,
-            address=address,
-            websocket_origin=origins(address, self.port, allowed),
-            title={"/": "DeepTracker", "/run": "DeepTracker"},
-            show=False,
-            start=False,
-            verbose=False,
-            secret_key=generate_secret_key(),
-            sign_sessions=True,
-        )
+        self._server = start(library, self.port, address, allowed, start=False)
         # Panel has taken over Ctrl-C, which ends the loop; being terminated is to do the same, from now on.
         signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
 
@@ -118,3 +125,21 @@ class Server:
         self._server.start()
         self._server.io_loop.start()
         self._server.stop()
+
+
+class BackgroundServer:
+    """The app on a thread of this process, for this machine only, as long as the process lives."""
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+        self.port = free_port("127.0.0.1", None)
+        self._thread = start(library, self.port, "127.0.0.1", (), threaded=True)
+
+    @property
+    def url(self) -> str:
+        """The address to type into a browser."""
+        return f"http://127.0.0.1:{self.port}/"
+
+    def stop(self) -> None:
+        """Stop serving."""
+        self._thread.stop()

@@ -1,0 +1,37 @@
+"""Keeps the terminal free of what Bokeh reports when a browser leaves in the middle of a message."""
+
+from __future__ import annotations
+
+import logging
+
+from tornado.websocket import WebSocketClosedError
+
+LOGGERS = (
+    "bokeh.server.views.ws",
+    "bokeh.server.protocol_handler",
+    "tornado.application",
+    "tornado.general",
+    "asyncio",
+)
+_CLOSED = "connection was closed"
+_DISCARDED = "error: AssertionError()"  # Bokeh asserts that a connection still has its session when a patch arrives
+
+
+class BrowserLeft(logging.Filter):
+    """Drops records that say nothing but that a browser tab was closed or reloaded."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is worth a person's attention."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, WebSocketClosedError):
+            return False
+        said = record.getMessage()
+        return not (_CLOSED in said or said.rstrip().endswith(_DISCARDED))
+
+
+def hush() -> None:
+    """Drop such records from now on; safe to call again."""
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        if not any(isinstance(one, BrowserLeft) for one in logger.filters):
+            logger.addFilter(BrowserLeft())

@@ -1,0 +1,24 @@
+"""What a browser that leaves makes Bokeh report is kept from the terminal; everything else is not."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from tornado.websocket import WebSocketClosedError
+
+from deeptracker.app.quiet import hush
+
+
+def test_only_a_browser_that_left_is_kept_quiet(caplog: pytest.LogCaptureFixture) -> None:
+    hush()
+    handler = logging.getLogger("bokeh.server.protocol_handler")
+    handler.error("error handling message\n message: %r \n error: %r", "PATCH-DOC", AssertionError())
+    logging.getLogger("bokeh.server.views.ws").warning("Failed sending message as connection was closed")
+    try:
+        raise WebSocketClosedError
+    except WebSocketClosedError:
+        logging.getLogger("tornado.application").exception("Exception in callback")
+    assert caplog.records == []
+    handler.error("error handling message\n message: %r \n error: %r", "PATCH-DOC", ValueError("real"))
+    assert "real" in caplog.text
