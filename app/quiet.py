@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 
 from tornado.websocket import WebSocketClosedError
 
@@ -23,10 +24,16 @@ class BrowserLeft(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether the record is worth a person's attention."""
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, WebSocketClosedError):
+        if isinstance(error, WebSocketClosedError) or (isinstance(error, AssertionError) and _raised_by_bokeh(error)):
             return False
         said = record.getMessage()
         return not (_CLOSED in said or said.rstrip().endswith(_DISCARDED))
+
+
+def _raised_by_bokeh(error: BaseException) -> bool:
+    """Whether it is Bokeh's assertion that a connection still has its session."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and frames[-1].filename.endswith("connection.py") and frames[-1].name == "session"
 
 
 def hush() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from unittest import mock
 
 import pytest
+from bokeh.server.connection import ServerConnection
 from tornado.websocket import WebSocketClosedError
 
 from deeptracker.app.quiet import hush
@@ -19,6 +21,10 @@ def test_only_a_browser_that_left_is_kept_quiet(caplog: pytest.LogCaptureFixture
         raise WebSocketClosedError
     except WebSocketClosedError:
         logging.getLogger("tornado.application").exception("Exception in callback")
+    try:
+        ServerConnection.session.fget(mock.Mock(_session=None))  # type: ignore[attr-defined]
+    except AssertionError:
+        logging.getLogger("tornado.application").exception("Uncaught exception GET /run/ws")
     assert caplog.records == []
     handler.error("error handling message\n message: %r \n error: %r", "PATCH-DOC", ValueError("real"))
     assert "real" in caplog.text
