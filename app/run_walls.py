@@ -44,7 +44,7 @@ class TiedWall:
     def __init__(self, view: View, wall: Wall, kind: str = "", names: Sequence[str] = ()) -> None:
         self.view, self.wall, self.kind, self.names = view, wall, kind, list(names)
         session = view.session
-        wall.on_brush = view.guarded(self._brushed)
+        wall.on_brush, wall.on_error = view.guarded(self._brushed), view.fail
         view.watch(session, lambda event: setattr(wall, "theme", session.theme), "theme")
         view.watch(session.run, lambda event: self.grow(), "version")
         view.watch(session.selection, lambda event: setattr(wall, "brush", session.selection.brush), "brush")

@@ -44,7 +44,7 @@ class Validation(View):
             return notice("Nothing to show yet", "This run holds neither scalars nor validations so far.")
         timeline = self._timeline(curves)
         self.watch(session.run, lambda event: self._grow(), "version")
-        if not self._classes or not len(session.run.validation_results([]).iteration):
+        if not self._classes or not self._validated:
             return pn.Column(
                 timeline, notice("No validation yet", "Classes and images appear with the first one."), margin=0
             )
@@ -84,6 +84,11 @@ class Validation(View):
         for wall in self._walls:
             wall.close()
 
+    @property
+    def _validated(self) -> bool:
+        """Whether there is a validation; known without reading one."""
+        return bool(self.session.run.validation.sizes.get("validation", 0))
+
     def _curves(self) -> dict[str, tuple[str, str]]:
         """Return the overall curves by label, as (variable, family)."""
         run = self.session.run
@@ -91,7 +96,7 @@ class Validation(View):
         found = {"training " + name: (name, "scalars") for name in ("loss", "error") if name in run.scalar_names}
         if not found and run.scalar_names:
             found = {name: (name, "scalars") for name in run.scalar_names[:1]}
-        if len(run.validation_results([]).iteration):
+        if self._validated:
             found |= {"validation loss": ("loss", "validation"), "validation error": ("error", "validation")}
         order = ("training loss", "validation loss", "training error", "validation error")
         return dict(sorted(found.items(), key=lambda item: order.index(item[0]) if item[0] in order else 9))

@@ -57,7 +57,8 @@ class Wall(pn.viewable.Viewer):
     """One plot of many rows over the iterations of `x_range`, which other plots may share.
 
     `on_select(entities)` hears of clicks on rows, `on_brush(span or None)` of brushing along the ruler,
-    `describe(entity)` may add trusted markup (a thumbnail) to the readout of an entity.
+    `describe(entity)` may add trusted markup (a thumbnail) to the readout of an entity, `on_error(error)` hears of
+    what went wrong while reading or drawing.
     """
 
     folded: param.List[list[str]] = param.List(default=[], item_type=str, doc="Keys of the folded groups.")
@@ -92,7 +93,8 @@ class Wall(pn.viewable.Viewer):
         self.gutter = gutter.gutter(self.axis.y, self.gutter_width)
         frame.aim_wheels(self.face, self.gutter.figure)
         self.hover = hover.Hover(self.key, self.face)
-        self.pacer = Pacer(self._draw, self._timers)
+        self.on_error: Callable[[Exception], None] | None = None
+        self.pacer = Pacer(self._guarded_draw, self._timers)
         self._corner = pn.pane.HTML("iteration", width=self.gutter_width - frame.LEFT_OVERHANG, margin=(6, 0))
         self._size = (0, 0)
         self._shown: tuple[Viewport, np.ndarray] | None = None
@@ -200,6 +202,16 @@ class Wall(pn.viewable.Viewer):
         ratio = float(self.face.report.data["ratio"][0])
         unit = max(1.0, min(ratio, 2.0, math.sqrt(MOST_PIXELS / (width * height))))
         return Viewport(first, last, top, bottom, round(width * unit), round(height * unit), unit)
+
+    def _guarded_draw(self) -> bool:
+        try:
+            return self._draw()
+        except Exception as error:
+            # A picture drawn by a timer has no caller to hear of it.
+            if self.on_error is None:
+                raise
+            self.on_error(error)
+            return False
 
     def _draw(self) -> bool:
         """Send the picture of what is on screen; return whether there was one to send."""

@@ -225,3 +225,33 @@ def test_kernels_share_one_scale_and_zero_is_the_middle():
 def test_last_values_skip_what_is_missing():
     values = np.array([[1, 2, np.nan], [np.nan] * 3, [4, 5, 6]], np.float32)
     np.testing.assert_array_equal(last_values(values), [2, np.nan, 6])
+
+
+def test_a_source_that_fails_shows_in_its_view_only(session, monkeypatch):
+    layers, validation = built(Layers, session), built(Validation, session)
+    shown(validation._wall)
+
+    def broken(*arguments):
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(type(layers._wall.feed.source), "envelope", broken)
+    layers._wall._resized("inner_width", 0, 400)
+    layers._wall._resized("inner_height", 0, 300)
+    words = str([getattr(part, "object", "") for part in layers._frame.select()])
+    assert "the disk is gone" in words
+    assert "the disk is gone" not in str([getattr(part, "object", "") for part in validation._frame.select()])
+    layers.close()
+    validation.close()
+
+
+def test_run_without_validations_says_so(tmp_path):
+    writer = RunWriter.create(tmp_path / "young", Description(), LAYERS, STATISTICS, [])
+    writer.append_scalars(np.arange(5), {"loss": np.ones(5)})
+    writer.commit()
+    young = Session(open_run(writer.path))
+    view = built(Validation, young)
+    assert [row.label for row in view._walls[0].layout.rows] == ["training loss"]
+    assert "No validation yet" in str([getattr(part, "object", "") for part in view._frame.select()])
+    view.close()
+    young.close()
+    writer.close()
