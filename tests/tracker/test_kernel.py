@@ -115,11 +115,20 @@ def test_missing_gradient_is_missing_and_measured_nan_is_not():
 
 def test_variance_keeps_its_digits_when_the_mean_is_far_larger():
     random = np.random.default_rng(0)
-    weight = (1000 + 0.01 * random.normal(size=(1, 3 * STRETCH + 7))).astype(np.float32)
+    weight = (1000 + 0.001 * random.normal(size=(1, 3 * STRETCH + 7))).astype(np.float32)
     table, _ = run([weight], [None], [weight.copy()])
     values = dict(zip([one.name for one in LAYER_STATISTICS], derive(LAYER_ENTRIES, table)[:, 0], strict=True))
     np.testing.assert_allclose(values["weight_std"], weight.astype(np.float64).std(), rtol=1e-4)
     np.testing.assert_allclose(values["weight_mean"], weight.astype(np.float64).mean(), rtol=1e-7)
+
+
+def test_a_change_too_small_for_float32_squares_is_not_lost():
+    before = np.array([[1.0, 1e-25, 1e-25]], np.float32)
+    weight = np.array([[1.0, 2e-25, 1e-25]], np.float32)
+    table, _ = run([weight], [None], [before])
+    assert_agrees(derive(LAYER_ENTRIES, table)[:, 0], LAYER_STATISTICS, weight, None, before)
+    values = dict(zip([one.name for one in LAYER_STATISTICS], derive(LAYER_ENTRIES, table)[:, 0], strict=True))
+    np.testing.assert_allclose(values["relative_change_l2"], 1e-25, rtol=1e-5)
 
 
 def test_a_large_layer_of_several_stretches_agrees_up_to_the_sampled_quartiles():
