@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import panel as pn
 import param
 from panel.custom import JSComponent
 
@@ -14,8 +15,8 @@ from deeptracker.app.assets import asset
 class AnomalyList(JSComponent):
     """Shows `content` (`lines`, and a `note` in words) under `chips`; calls `on_act(kind, value)` for what is clicked.
 
-    A line has `row`, `when`, `text`, `members`, `score`, `color`, `landmark`; a chip `rule`, `title`, `source`,
-    `count`, `on`, `color`, `landmark`. The kinds are "pick" (value: a row) and "rule" (value: a rule's name).
+    A line has `row`, `start`, `stop`, `text`, `members`, `score`, `color`, `landmark`; a chip `rule`, `title`,
+    `source`, `count`, `on`, `color`, `landmark`. The kinds are "pick" (value: a row) and "rule" (value: a rule's name).
     """
 
     content: param.Dict[dict[str, Any]] = param.Dict(default={}, doc="Lines and note, see the class.")
@@ -26,6 +27,10 @@ class AnomalyList(JSComponent):
         default=None, allow_None=True, doc="Row of the line that is picked."
     )
 
+    window: param.List[list[Any]] = param.List(
+        default=[0, 1], item_type=int, bounds=(2, 2), doc="Iterations [start, stop) on screen; other lines are faint."
+    )
+
     _esm = asset("anomalies.js")
     _stylesheets: ClassVar[list[str]] = [asset("anomalies.css")]
 
@@ -34,4 +39,5 @@ class AnomalyList(JSComponent):
         self._on_act = on_act
 
     def _handle_msg(self, data: dict[str, Any]) -> None:
-        self._on_act(str(data.get("kind")), data.get("value"))
+        # Messages arrive on a thread of their own; only the page's thread may change the page.
+        pn.state.execute(lambda: self._on_act(str(data.get("kind")), data.get("value")))

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import panel as pn
 import param
 from panel.custom import JSComponent
 from PIL import Image
@@ -43,4 +44,5 @@ class Behind(JSComponent):
         self._on_pick = on_pick
 
     def _handle_msg(self, data: dict[str, Any]) -> None:
-        self._on_pick(str(data.get("kind")), data.get("value"))
+        # Messages arrive on a thread of their own; only the page's thread may change the page.
+        pn.state.execute(lambda: self._on_pick(str(data.get("kind")), data.get("value")))

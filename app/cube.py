@@ -89,4 +89,7 @@ class Cube(JSComponent):
 
     def _handle_msg(self, data: dict[str, Any]) -> None:
         whole = {key: value if isinstance(value, int) else None for key, value in data.items()}
-        self._on_tap(str(data.get("face")), whole.get("layer"), whole.get("class"), whole.get("bin"))
+        # Messages arrive on a thread of their own; only the page's thread may change the page.
+        pn.state.execute(
+            lambda: self._on_tap(str(data.get("face")), whole.get("layer"), whole.get("class"), whole.get("bin"))
+        )

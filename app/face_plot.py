@@ -64,7 +64,7 @@ return at < 0 ? "\u2013" : String(counts[0][row * start[0].length + at]);
 CELL_HOVER = """
 const row = Math.round(special_vars.y * rows), column = Math.round(special_vars.x * columns);
 const found = source.data[name][0][row * width[0] + column];
-if (found == null || isNaN(found)) return missing;
+if (found == null || found < 0) return missing;
 return name.endsWith("_value") && found < 1e-3 ? found.toExponential(1) : Number(found.toPrecision(3)).toString();
 """
 

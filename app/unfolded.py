@@ -193,8 +193,9 @@ class Unfolded:
         """Draw the layer x class face."""
         low, height = self.pair.row_place()
         shades = diverging(found["excess"].values, EXCESS_LIMIT)
+        # Bokeh shows "NaN" for a NaN before any formatter can say what it means here.
         extra = {
-            name: found[name].values.astype(np.float64)
+            name: np.nan_to_num(found[name].values.astype(np.float64), nan=-1)
             for name in ("observed", "expected", "lift", "p_value", "q_value")
         }
         self.pair.set_tile(shades, (-0.5, low, max(len(self.classes.names), 1), height), **extra)

@@ -25,14 +25,19 @@ export function render({model, el}) {
     const {lines, note: words} = model.content; note.textContent = words || "";
     for (const line of lines || []) {
       const row = make("div", "line", null, list); row.setAttribute("role", "option"); row.dataset.row = line.row;
-      row.id = "anomaly-" + line.row;
-      make("span", "when", line.when, row);
+      row.id = "anomaly-" + line.row; row.dataset.start = line.start; row.dataset.stop = line.stop;
+      make("span", "when", line.start.toLocaleString("en-US"), row);
       make("span", "dot" + (line.landmark ? " landmark" : ""), "", row).style.background = line.color;
       const text = make("span", "text", null, row); make("span", null, line.text, text);
       if (line.members) make("small", null, line.members, text);
       make("span", "score", line.score, row).title = "How unusual, by the rule's own measure";
       row.addEventListener("click", () => pick(line.row)); }
-    list.scrollTop = top; drawPicked(); };
+    list.scrollTop = top; drawWindow(); drawPicked(); };
+
+  const drawWindow = () => {
+    const [start, stop] = model.window;
+    for (const {dataset, classList} of list.children)
+      classList.toggle("away", Number(dataset.start) >= stop || Number(dataset.stop) <= start); };
 
   const drawPicked = () => {
     const covers = model.picked;
@@ -53,4 +58,5 @@ export function render({model, el}) {
     pick(Number(rows[next].dataset.row)); });
   drawChips(); drawList();
   model.on("chips", drawChips); model.on("content", drawList); model.on("picked", drawPicked);
+  model.on("window", drawWindow);
 }

@@ -1,4 +1,4 @@
-"""The list of anomalies and landmarks: what is unusual in the iterations on screen, each line a jump to its place."""
+"""The list of anomalies and landmarks: what is unusual in the run, each line a jump to its place."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ import panel_material_ui as pmui
 from deeptracker.app.anomaly_groups import Group, around, grouped, inside, row_of
 from deeptracker.app.anomaly_list import AnomalyList
 from deeptracker.app.anomaly_strip import AnomalyStrip
+from deeptracker.app.axes import clamped
 from deeptracker.app.thresholds import Thresholds
 from deeptracker.app.views.base import View
 from deeptracker.data_model.anomaly import Kind
 from deeptracker.data_model.rules import find_rules
 
-MOST_LINES = 400
+MOST_LINES = 1000
 MOST_NAMES = 6
 STATUS = ".status { font-size: 12px; color: var(--dt-muted); padding-left: 12px; white-space: nowrap; }"
 
 
 class Anomalies(View):
-    """Reads the window and the brush, writes the place of the line that is picked."""
+    """Reads the window and the brush, writes the brush and the place of the line that is picked."""
 
     title: ClassVar[str] = "Anomalies"
     description: ClassVar[str] = "What is unusual, where and when"
@@ -44,17 +45,23 @@ class Anomalies(View):
         self._tune = pmui.Button(
             label="Thresholds", icon="tune", size="small", variant="text", margin=0, css_classes=["tune"]
         )
+        self._here = pmui.Checkbox(
+            label="On screen only", value=False, size="small", margin=0, align="center", css_classes=["here"]
+        )
         self._strip_place = pn.Column(sizing_mode="stretch_width", margin=0)
         self.watch(self._tune, lambda event: self._show_thresholds(), "clicks")
         self.watch(session.search, lambda event: self._searched(), "version")
         self.watch(session.search, lambda event: self._say(), "searching")
-        self.watch(session.selection, lambda *events: self._redraw(), "window", "brush")
+        self.watch(self._here, lambda event: self._redraw(), "value")
+        self.watch(session.selection, lambda *events: self._redraw(), "brush")
+        self.watch(session.selection, lambda *events: self._follow(), "window")
         self.watch(session.run, lambda event: self._redraw(), "version")
         self.watch(session.selection, lambda event: self._mark(), "anomaly")
         self.watch(session, lambda event: self._redraw(restyle=True), "theme")
         self._redraw(restyle=True)
         bar = pmui.Row(
             self._status,
+            self._here,
             self._tune,
             sizing_mode="stretch_width",
             margin=0,
@@ -78,8 +85,19 @@ class Anomalies(View):
 
     @property
     def _span(self) -> tuple[int, int]:
+        """The iterations that are listed: those brushed, else those on screen if wanted, else all."""
         brush = self.session.selection.brush
-        return (int(brush[0]), int(brush[1])) if brush is not None else self.session.window
+        if brush is not None:
+            return (int(brush[0]), int(brush[1]))
+        return self.session.window if self._here.value else self.session.axes.whole
+
+    def _follow(self) -> None:
+        """Take over another window; the list itself only changes if it is about what is on screen."""
+        if self._here.value and self.session.selection.brush is None:
+            self._redraw()
+        else:
+            self._draw_strip(restyle=False)
+            self._list.window = list(self.session.window)
 
     def _redraw(self, restyle: bool = False) -> None:
         images = self.session.run.images
@@ -95,6 +113,7 @@ class Anomalies(View):
         self._draw_strip(restyle)
         self._draw_chips(here)
         self._draw_lines()
+        self._list.window = list(self.session.window)
         self._say()
         self._mark()
 
@@ -137,7 +156,8 @@ class Anomalies(View):
         lines = [
             {
                 "row": group.row,
-                "when": f"{group.start:,}",
+                "start": group.start,
+                "stop": group.stop,
                 "text": group.text,
                 "members": _named(group),
                 "score": f"{group.score:.3g}",
@@ -152,7 +172,7 @@ class Anomalies(View):
         search, words = self.session.search, []
         if len(self._groups) > MOST_LINES:
             words.append(
-                f"The first {MOST_LINES} of {len(self._groups):,} lines; zoom in, or hide rules, for the rest."
+                f"The first {MOST_LINES} of {len(self._groups):,} lines; brush iterations or hide rules for the rest."
             )
         if not self._groups and search.version and not search.failures:
             hidden = " by the rules shown" if self._hidden else ""
@@ -162,9 +182,10 @@ class Anomalies(View):
 
     def _say(self) -> None:
         search = self.session.search
-        where = "brushed" if self.session.selection.brush is not None else "on screen"
+        brushed = self.session.selection.brush is not None
+        where = " brushed" if brushed else " on screen" if self._here.value else ""
         first, stop = self._span
-        words = f"Iterations {first:,} to {stop - 1:,} {where}"
+        words = f"Iterations {first:,} to {stop - 1:,}{where}"
         if search.searching or not search.version:
             words += ", searching …"
         self._status.object = f'<div class="status">{words}</div>'
@@ -196,12 +217,11 @@ class Anomalies(View):
         if self._list.picked == group.row:
             selection.param.update(anomaly=None, layers=[], filters=[], classes=[], images=[])
             return
-        place = self._place(group)
-        window = around((group.start, group.stop), axes.whole, self.session.window)
-        with pn.io.hold():
-            selection.param.update(anomaly=group.row, **place)
-            if window != self.session.window:
-                axes.show(window)
+        change: dict[str, Any] = {"anomaly": group.row, **self._place(group)}
+        window = clamped(around((group.start, group.stop), axes.whole, self.session.window), axes.whole)
+        if window != self.session.window:
+            change["window"] = window
+        selection.param.update(**change)
 
     def _place(self, group: Group) -> dict[str, list[Any]]:
         place: dict[str, list[Any]] = {"layers": [], "filters": [], "classes": [], "images": []}

@@ -183,8 +183,7 @@ class Correlation(View):
             change = {"layers": layers, "filters": self._at(events.filters, layer, x)}
         else:
             return
-        with pn.io.hold():
-            selection.param.update(**change)
+        selection.param.update(**change)
 
     def _at(self, found: Any, row: int | None, x: float) -> list[int]:
         """Return the members of a row that were anomalous in the bin at an iteration."""
