@@ -22,7 +22,7 @@ STATISTICS = {
     "Probability": ("probability", "Mean probability given to the true class"),
 }
 ORDERS = {"By name": "name", "Worst at the end": "last", "Most anomalies": "anomalies", "Like shapes": "shape"}
-GUTTER = 150
+GUTTER = 168
 CURVE_HEIGHT = 40
 
 
@@ -36,18 +36,23 @@ class Validation(View):
 
     def build(self) -> Any:
         """Return the curves, the toolbar, the wall of classes and the images."""
-        session = self.session
         self._walls: list[Wall] = []
+        self._content = pn.Column(sizing_mode="stretch_both", margin=0)
+        self._content[:] = self._parts()
+        return self._content
+
+    def _parts(self) -> list[Any]:
+        session = self.session
         self._classes = list(session.run.class_names)
         curves = self._curves()
+        self._curve_labels = list(curves)
         if not curves:
-            return notice("Nothing to show yet", "This run holds neither scalars nor validations so far.")
+            self.watch(session.run, lambda event: self._grow(), "version")
+            return [notice("Nothing to show yet", "This run holds neither scalars nor validations so far.")]
         timeline = self._timeline(curves)
         self.watch(session.run, lambda event: self._grow(), "version")
         if not self._classes or not self._validated:
-            return pn.Column(
-                timeline, notice("No validation yet", "Classes and images appear with the first one."), margin=0
-            )
+            return [timeline, notice("No validation yet", "Classes and images appear with the first one.")]
         self._statistic = select({label: name for label, (name, _) in STATISTICS.items()}, "error", "Classes by", 130)
         self._order = select(ORDERS, "name", "Order", 140)
         self._common = toggle("Common scale", "Draw all classes on one scale, so that they can be compared")
@@ -76,13 +81,14 @@ class Validation(View):
         self._read()
         self._follow()
         top = bar(self._statistic, self._order, self._common, self._search, self._words)
-        return pn.Column(timeline, top, self._wall, self._images.layout, sizing_mode="stretch_both", margin=0)
+        return [timeline, top, self._wall, self._images.layout]
 
     def close(self) -> None:
         """Let go of the shared axis too."""
         super().close()
         for wall in self._walls:
             wall.close()
+        self._walls = []
 
     @property
     def _validated(self) -> bool:
@@ -113,7 +119,6 @@ class Validation(View):
             logarithmic_entities=[index for index, label in enumerate(curves) if label.endswith("loss")],
         )
         self._walls.append(wall)
-        self._curve_labels = list(curves)
         TiedWall(self, wall)
         height = 40 + CURVE_HEIGHT * len(curves)
         return pn.Column(wall, sizing_mode="stretch_width", height=height, min_height=height, margin=0)
@@ -122,7 +127,8 @@ class Validation(View):
         """The run has brought something that was not there at all: begin anew."""
         new = list(self.session.run.class_names) != self._classes or list(self._curves()) != self._curve_labels
         if new:
-            self._show()
+            self.close()
+            self._content[:] = self._parts()
 
     def _leaves(self) -> list[layout.Leaf]:
         return [layout.Leaf(number, name) for number, name in enumerate(self._classes)]

@@ -73,7 +73,7 @@ def letters(row_height: float) -> int:
     """Return the size of a row's label in CSS pixels: dense rows get smaller letters."""
     if row_height < 11:
         return 9
-    return 11 if row_height < 26 else 12
+    return 11 if row_height < 40 else 12
 
 
 def number(value: float) -> str:
@@ -101,9 +101,11 @@ def contents(
     """
     result = Contents()
     row_height = height / max(1e-9, bottom - top)
+    outer = outer_groups(layout)
     for span in layout.spans:
         if span.start < bottom and span.stop > top:
-            _group(result, span, layout.depth, top, bottom, row_height, width, theme)
+            innermost = span.key not in outer
+            _group(result, span, layout.depth, innermost, top, bottom, row_height, width, theme)
     if row_height >= LABELS_FROM:
         left = 8 + LEVEL_WIDTH * layout.depth
         for index in range(max(0, math.floor(top)), min(len(layout.rows), math.ceil(bottom))):
@@ -116,10 +118,21 @@ def contents(
     return result
 
 
+def outer_groups(layout: Layout) -> set[str]:
+    """Return the keys of the groups that hold other groups."""
+    outer: set[str] = set()
+    above: list[Span] = []
+    for span in layout.spans:
+        above = [*above[: span.depth], span]
+        outer.update(one.key for one in above[:-1])
+    return outer
+
+
 def _group(
     result: Contents,
     span: Span,
     depth: int,
+    innermost: bool,
     top: float,
     bottom: float,
     row_height: float,
@@ -145,14 +158,15 @@ def _group(
             result.text(right - 6, middle, count, theme.muted, align="right", size=min(10, size))
         return
     bold = span.depth == 0
-    if pixels >= LETTER * len(span.label) + 8:
+    if row_height < LABELS_FROM and innermost and pixels >= 11:
+        # The rows have no room for names: the group's stands for them.
+        start, count = 8 + LEVEL_WIDTH * depth, f"{span.leaves:,} rows"
+        room = width - start - 14 - LETTER * len(count)
+        result.text(start, middle, shortened(span.label, room), theme.muted)
+        result.text(width - 8, middle, count, theme.muted, align="right", size=10)
+    elif pixels >= LETTER * len(span.label) + 8:
         x, color = left + LEVEL_WIDTH / 2 - 1.5, theme.text if bold else theme.muted
         result.text(x, middle, span.label, color, angle=math.pi / 2, align="center", bold=bold)
-    elif row_height < LABELS_FROM and span.depth == depth - 1 and pixels >= 11:
-        start = 8 + LEVEL_WIDTH * depth
-        result.text(start, middle, shortened(span.label, width - start - 60), theme.muted)
-    if row_height < LABELS_FROM and span.depth == depth - 1 and pixels >= 11:
-        result.text(width - 8, middle, f"{span.leaves:,} rows", theme.muted, align="right", size=10)
 
 
 def _label(
@@ -173,7 +187,7 @@ def _label(
         edge = min(0.5, 9 / row_height)
         middle = min(max(middle, top + edge), bottom - edge)
         middle = min(max(middle, index + edge), index + 1 - edge)
-    room = width - left - (62 if has_scale else 10)
+    room = width - left - (54 if has_scale else 10)
     size = letters(row_height)
     color = theme.selection if chosen else theme.text
     result.text(left, middle, shortened(label, room, size), color, size=size, bold=chosen)

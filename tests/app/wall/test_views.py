@@ -252,6 +252,13 @@ def test_run_without_validations_says_so(tmp_path):
     view = built(Validation, young)
     assert [row.label for row in view._walls[0].layout.rows] == ["training loss"]
     assert "No validation yet" in str([getattr(part, "object", "") for part in view._frame.select()])
+    truth = np.array([0, 1], np.int32)
+    chance = np.full(2, 0.5, np.float32)
+    writer.append_validation(5, ["x", "y"], truth, truth, chance, np.zeros(2, np.int32))
+    writer.commit()
+    assert young.run.refresh()
+    assert "No validation yet" not in str([getattr(part, "object", "") for part in view._frame.select()])
+    assert [row.label for row in view._wall.layout.rows] == ["0", "1"]
     view.close()
     young.close()
     writer.close()
