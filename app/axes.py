@@ -54,7 +54,7 @@ class Axes:
         self._waiting = self._moving = self._from_browser = False
         self._flushed = self._grown = 0.0
         start, stop = self.window
-        self.iterations = Range1d(start=start, end=stop)
+        self.iterations = Range1d(start=start, end=stop, name="iterations")
         self._bound()
         self.iterations.on_change("start", self._changed)
         self.iterations.on_change("end", self._changed)
@@ -81,7 +81,8 @@ class Axes:
             return
         self._before, self.whole, self._grown = self.whole, whole, time.monotonic()
         self._bound()
-        if not self._waiting:
+        # The browser's ends lie between iterations: a window that stays as it is must not be snapped under the mouse.
+        if not self._waiting and self.window != self.selection.window:
             self._move()
 
     def close(self) -> None:

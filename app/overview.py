@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 import panel as pn
@@ -9,7 +10,6 @@ from bokeh.core.properties import value
 from bokeh.models import (
     BasicTickFormatter,
     ColumnDataSource,
-    CustomJS,
     CustomJSHover,
     CustomJSTickFormatter,
     HoverTool,
@@ -17,7 +17,6 @@ from bokeh.models import (
     LinearScale,
     LogAxis,
     Range1d,
-    RangeTool,
 )
 from bokeh.models.annotations import LabelSet
 from bokeh.plotting import figure
@@ -25,6 +24,7 @@ from bokeh.plotting import figure
 from deeptracker.app.session import Session
 from deeptracker.app.theme import FONT, THEMES
 from deeptracker.app.timelines import is_logarithmic, limits, training_timeline, validation_timeline
+from deeptracker.app.window_box import WindowBox
 
 HEIGHT = 112
 
@@ -34,27 +34,25 @@ const big = Math.abs(tick) >= 1e6 ? [1e6, "M"] : Math.abs(tick) >= 1e4 ? [1e3, "
 return Number((tick / big[0]).toPrecision(6)).toString() + big[1];
 """
 
-# Zooms the shared window about the iteration under the mouse; the plot itself always shows the whole run.
-WHEEL = """
-const [low, high] = range.bounds;
-const factor = Math.exp(-Math.max(-300, Math.min(300, cb_obj.delta)) / 300);
-const at = Math.max(low, Math.min(high, cb_obj.x));
-const width = Math.max(range.min_interval, Math.min(high - low, (range.end - range.start) * factor));
-const share = Math.max(0, Math.min(1, (at - range.start) / (range.end - range.start)));
-const start = Math.max(low, Math.min(high - width, at - share * width));
-range.setv({start: start, end: start + width});
-"""
-WHOLE = "const [low, high] = range.bounds; range.setv({start: low, end: high});"
-# Over the whole run the box would only be in the way of drawing a new one.
-SHOW_BOX = """
-const part = range.start > range.bounds[0] || range.end < range.bounds[1];
-box.setv({editable: part, fill_alpha: part ? 0.12 : 0, line_alpha: part ? 1 : 0});
-"""
 LATE = 0.85
 """Share of the run after which a label stands left of its line, where it has room."""
 MOST_LABELS = 6
 """Landmarks that are labelled; more would overlap, and still answer to the mouse."""
+HOVER = '<div style="font: 12px/1.5 {font}"><b>{{first}}</b><br>{{second}}</div>'.format(font=FONT.replace('"', "'"))
+# A click leaves no frame behind; moving there by keyboard shows one.
+FOCUS = ":host(:focus:not(:focus-visible)) { outline: none; }"
 READABLE = "return value == null || isNaN(value) ? 'none' : Number(value.toPrecision(4)).toString();"
+
+
+def brief(labels: list[str]) -> list[str]:
+    """Return labels such as `learning rate 0.1 → 0.01` without the value before, and naming what it is only once."""
+    shown, before = [], ""
+    for label in labels:
+        what, arrow, now = label.partition("→")
+        subject = what.rstrip().rpartition(" ")[0] if arrow else label
+        shown.append(f"→{now}" if arrow and subject == before else f"{subject} →{now}" if arrow else label)
+        before = subject
+    return shown
 
 
 class Overview:
@@ -63,8 +61,8 @@ class Overview:
     Drag the box or its edges, drag beside it for a new one, wheel to zoom, double-click for the whole run.
     """
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, session: Session, window: WindowBox) -> None:
+        self.session, self._window = session, window
         training = training_timeline(session.run)
         self._logarithmic = is_logarithmic(training)
         self._training: Any = ColumnDataSource()
@@ -86,6 +84,7 @@ class Overview:
             min_border_right=64,
             min_border_top=4,
             name="overview",
+            stylesheets=[FOCUS],
         )
         self._second = Range1d(start=0, end=1)
         self.figure.extra_y_ranges = {"validation": self._second}
@@ -124,30 +123,24 @@ class Overview:
         plot.xgrid.visible = False
 
     def _interact(self) -> None:
-        plot, shared = self.figure, self.session.axes.iterations
-        self._box: Any = RangeTool(x_range=shared, start_gesture="pan")
-        plot.add_tools(self._box)
-        part = self.session.window != self.session.axes.whole
-        self._box.overlay.update(editable=part, fill_alpha=0.12 * part, line_alpha=float(part))
-        box = CustomJS(args={"range": shared, "box": self._box.overlay}, code=SHOW_BOX)
-        for change in ("start", "end", "bounds"):
-            shared.js_on_change(change, box)
-        plot.js_on_event("wheel", CustomJS(args={"range": shared}, code=WHEEL))
-        plot.js_on_event("doubletap", CustomJS(args={"range": shared}, code=WHOLE))
+        plot = self.figure
+        self._drawing = self._window.attach(plot)
         readable = CustomJSHover(code=READABLE)
         plot.add_tools(
             HoverTool(
                 renderers=[self._line],
                 mode="vline",
-                tooltips=[
-                    ("iteration", "@x{0,0}"),
-                    (self._labels["training"] or "value", "@mean{custom} (@low{custom} to @high{custom})"),
-                ],
+                tooltips=HOVER.format(
+                    first="iteration @x{0,0}",
+                    second=escape(self._labels["training"]) + " @mean{custom}, @low{custom} to @high{custom}",
+                ),
+                attachment="vertical",
                 formatters={"@mean": readable, "@low": readable, "@high": readable},
             ),
             HoverTool(
                 renderers=[self._rules],
-                tooltips=[("iteration", "@x{0,0}"), ("", "@label")],
+                tooltips=HOVER.format(first="iteration @x{0,0}", second="@label"),
+                attachment="vertical",
             ),
         )
 
@@ -174,7 +167,7 @@ class Overview:
         late = [mark.iteration > first + LATE * (stop - first) for mark in labelled]
         self._labelled.data = {
             "x": [mark.iteration for mark in labelled],
-            "label": [mark.label for mark in labelled],
+            "label": brief([mark.label for mark in labelled]),
             "align": ["right" if one else "left" for one in late],
             "offset": [-5 if one else 5 for one in late],
         }
@@ -190,8 +183,7 @@ class Overview:
         self._error.glyph.line_color = theme.categorical[1]
         self._rules.glyph.line_color = theme.landmark
         self._words.text_color = theme.muted
-        overlay = self._box.overlay
-        overlay.update(fill_color=theme.accent, line_color=theme.accent, line_width=1.5, line_dash="solid")
+        self._window.restyle(self._drawing, theme)
         for axis in (*plot.xaxis, *plot.yaxis):
             axis.axis_line_color = axis.major_tick_line_color = theme.border
             axis.minor_tick_line_color = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,11 +18,13 @@ from deeptracker.app.session import Session
 from deeptracker.app.styles import material_both, variables
 from deeptracker.app.theme import FONT, THEMES
 from deeptracker.app.views.base import View, find_views
+from deeptracker.app.window_box import WindowBox
 from deeptracker.data_model.run import Run
 from deeptracker.data_model.selection import Selection
 
 OPEN_AT_FIRST = 2
-NOTEBOOK_HEIGHT = 820
+HEIGHT = 820
+"""Pixels of a viewer that is put into somebody else's page."""
 
 # The views share the room: side by side where each keeps a readable width, else below each other.
 GRID = """
@@ -47,7 +48,7 @@ def key_of(view: type[View]) -> str:
 
 
 class Viewer(pn.viewable.Viewer):
-    """Shows one run. In a notebook it is what `run.view()` returns; the served page is made of its parts."""
+    """Shows one run. A Panel app takes it as it is; the served page is made of its parts."""
 
     views: param.List[list[str]] = param.List(default=[], item_type=str, doc="Names of the open views, in their order.")
 
@@ -60,13 +61,13 @@ class Viewer(pn.viewable.Viewer):
         views: Sequence[str] | None = None,
         **params: Any,
     ) -> None:
-        _prepare_notebook()
         super().__init__(**params)
         self.session = Session(run, selection, theme=theme)
         self.live = Live(self.session)
         self.found = {key_of(view): view for view in find_views()}
         self._cards: dict[str, tuple[View, Any]] = {}
         self._overview: Overview | None = None
+        self._window = WindowBox(self.session.axes)
         self.crumbs = Crumbs(self.session)
         self._grid = pn.Column(stylesheets=[GRID], sizing_mode="stretch_both", margin=0, css_classes=["views"])
         self._strip = pn.Column(sizing_mode="stretch_width", margin=0, min_height=0)
@@ -78,11 +79,14 @@ class Viewer(pn.viewable.Viewer):
             (run, run.param.watch(lambda event: pn.state.execute(self._renew), ["version"])),
             (self.session, self.session.param.watch(lambda event: self._restyle(), ["theme"])),
         ]
-        self._show()
+        self._shown = False
 
     @property
     def body(self) -> pn.Column:
-        """Everything below the header."""
+        """Everything below the header, built when it is first asked for."""
+        if not self._shown:
+            self._shown = True
+            self._show()
         return pn.Column(self._strip, self.crumbs.row, self._grid, sizing_mode="stretch_both", margin=0)
 
     def close(self) -> None:
@@ -107,14 +111,14 @@ class Viewer(pn.viewable.Viewer):
 
     def _draw_strip(self) -> None:
         try:
-            self._overview = Overview(self.session)
+            self._overview = Overview(self.session, self._window)
             self._strip[:] = [self._overview]
         except Exception as error:  # noqa: BLE001 - the views below may well work
             self._strip[:] = [failure("The timeline of the whole run", error)]
 
     def _arrange(self) -> None:
         """Open and close views until those that should be open are."""
-        if self.session.run.iterations == (0, 0):
+        if not self._shown or self.session.run.iterations == (0, 0):
             return
         for name in [name for name in self._cards if name not in self.views]:
             view, _ = self._cards.pop(name)
@@ -176,6 +180,8 @@ class Viewer(pn.viewable.Viewer):
         self.views = [one for one in self.views if one != name]
 
     def _renew(self) -> None:
+        if not self._shown:
+            return
         if self._overview is None:
             self._show()
             return
@@ -198,7 +204,7 @@ class Viewer(pn.viewable.Viewer):
             self.header.row,
             self.body,
             sizing_mode="stretch_width",
-            height=NOTEBOOK_HEIGHT,
+            height=HEIGHT,
             margin=0,
             stylesheets=[variables(theme)],
             styles={"fontFamily": FONT},
@@ -220,11 +226,3 @@ def _too_early(run: Run) -> Any:
         "Its recorder ended before the first iteration was committed. Train again, and if the training fails early, "
         "look into its own output.",
     )
-
-
-def _prepare_notebook() -> None:
-    """Load what a notebook needs to draw: all of it goes into the notebook, nothing is fetched."""
-    document = pn.state.curdoc
-    served = document is not None and document.session_context is not None
-    if "IPython" in sys.modules and not served and not pn.extension._loaded:
-        pn.extension(inline=True)

@@ -69,6 +69,12 @@ def test_a_zoomed_window_stays_where_it_is(run: GrowingRun, axes: Axes) -> None:
     assert tuple(axes.iterations.bounds) == (0, 2500)
 
 
+def test_growth_does_not_snap_the_ends_the_browser_chose(run: GrowingRun, axes: Axes) -> None:
+    axes.iterations.update(start=10.2, end=200.7)
+    run.grow(2500)
+    assert ends(axes) == (10.2, 200.7)
+
+
 def test_zooming_out_to_the_end_the_browser_knew_is_the_whole_run(run: GrowingRun, axes: Axes) -> None:
     axes.iterations.update(start=500, end=900)
     run.grow(2500)

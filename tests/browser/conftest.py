@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
 ITERATIONS = 160
 LOCAL = ("http://127.0.0.1:", "http://localhost:", "ws://127.0.0.1:", "ws://localhost:", "data:", "blob:", "file:")
-# All figures of the page that stand for what the app draws, by their name.
-FIND = "name => Bokeh.documents[0].get_model_by_name(name)"
 
-Serve = Callable[..., str]
 OpenPage = Callable[..., "Page"]
 
 
@@ -103,14 +100,15 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
         page.on("response", lambda got: got.status >= 400 and problems.append(f"{got.status}: {got.url}"))
         page.on("request", lambda asked: asked.url.startswith(LOCAL) or problems.append(f"outside: {asked.url}"))
 
-    def opened(address: str, width: int = 1280, height: int = 720) -> Page:
+    def opened(address: str, width: int = 1280, height: int = 720, wait: bool = True) -> Page:
         context = browser.new_context(viewport={"width": width, "height": height})
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(30_000)
         watch(page)
         page.goto(address)
-        drawn(page)
+        if wait:
+            drawn(page)
         return page
 
     yield opened
@@ -133,8 +131,8 @@ def window_of() -> Callable[[Page], tuple[float, float]]:
 
     def window(page: Page) -> tuple[float, float]:
         found = page.evaluate(
-            "() => { const tool = Bokeh.documents[0].get_model_by_name('overview').toolbar.tools"
-            ".find(tool => tool.type === 'RangeTool'); return [tool.x_range.start, tool.x_range.end]; }"
+            "() => { const range = Bokeh.documents[0].get_model_by_name('iterations');"
+            " return [range.start, range.end]; }"
         )
         return (float(found[0]), float(found[1]))
 
@@ -147,7 +145,9 @@ def frame_of() -> Callable[..., tuple[float, float, float, float]]:
 
     def frame(page: Page, name: str = "overview") -> tuple[float, float, float, float]:
         found = page.evaluate(
-            "name => { const view = Bokeh.index.find_one(Bokeh.documents[0].get_model_by_name(name));"
+            # A figure that was replaced may linger in the document; the one on screen has a view.
+            "name => { const view = [...Bokeh.documents[0].all_models].filter(model => model.name === name)"
+            ".map(model => Bokeh.index.find_one(model)).find(view => view != null);"
             " const box = view.el.getBoundingClientRect(); const frame = view.frame.bbox;"
             " return [box.left + frame.left, box.top + frame.top, frame.width, frame.height]; }",
             name,
