@@ -25,6 +25,7 @@ from deeptracker.app.unfolded import EXCESS_LIMIT
 BESIDE = """
 :host { display: grid !important; min-height: 0; gap: 6px; padding: 0 6px 6px; box-sizing: border-box;
   grid-template-columns: minmax(0, 1fr) minmax(210px, 30%); grid-template-rows: minmax(340px, 1fr); }
+.scroll-button { display: none !important; }
 """
 
 

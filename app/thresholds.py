@@ -19,6 +19,7 @@ STYLE = """
 GRID = """
 :host { display: grid !important; grid-template-columns: repeat(auto-fill, minmax(180px, 1fr)); gap: 12px 10px;
   padding-top: 10px; }
+.scroll-button { display: none !important; }
 """
 
 
@@ -99,14 +100,20 @@ class Thresholds:
         for name in rule.thresholds():
             widget = field(rule, name)
             if widget is not None:
-                widget.param.watch(lambda event, name=name: self._changed(rule, name, event.new), ["value"])
+                widget.param.watch(lambda event, name=name: self._changed(event.obj, rule, name), ["value"])
                 shown.append(widget)
         self._fields[:] = shown
 
-    def _changed(self, rule: Rule, name: str, value: Any) -> None:
-        if value != getattr(rule, name) and valid(rule, name, value):
+    def _changed(self, widget: Any, rule: Rule, name: str) -> None:
+        """Take over what was typed; what the threshold does not take is put back."""
+        value, before = widget.value, getattr(rule, name)
+        if value == before:
+            return
+        if valid(rule, name, value):
             setattr(rule, name, value)
             pn.state.execute(self._on_change)
+        else:
+            widget.value = before
 
     def _reset(self) -> None:
         rule = self._rule

@@ -39,6 +39,7 @@ GRID = """
 :host { display: grid !important; min-height: 0; gap: 2px 6px; padding: 0 6px 6px; box-sizing: border-box;
   grid-template-columns: minmax(0, 1fr) minmax(210px, 36%);
   grid-template-rows: minmax(180px, 1fr) minmax(200px, 1fr); }
+.scroll-button { display: none !important; }
 """
 CAPTION = """
 .caption { display: flex; align-items: center; gap: 8px; font-size: 12px; color: var(--dt-muted); height:

@@ -106,12 +106,7 @@ def find_views() -> list[type[View]]:
             found[name] = _unimportable(module.name, error)
             continue
         for member in members:
-            if (
-                isinstance(member, type)
-                and issubclass(member, View)
-                and member.__module__ == name
-                and member.title
-            ):
+            if isinstance(member, type) and issubclass(member, View) and member.__module__ == name and member.title:
                 found[f"{name}.{member.__name__}"] = member
     return sorted(found.values(), key=lambda view: (view.order, view.title))
 

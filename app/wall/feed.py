@@ -17,6 +17,7 @@ WHOLE = 600
 """Entities up to which all rows are asked for at once, so that zooming rows asks for nothing."""
 MOST_CELLS = 4_000_000
 """Rows times columns up to which a picture keeps the screen's own columns; beyond, its columns are wider."""
+FEWEST_COLUMNS = 200
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Feed:
         self.source = source
         self.fetched = 0
         self._key: Any = None
-        self._first = 0
+        self._first = self._last = 0
         self._data: Any = None
         self._columns: Columns | None = None
 
@@ -80,12 +81,13 @@ class Feed:
         begin, end = view.rows(len(layout.rows))
         if sum(len(row.entities) for row in layout.rows) <= WHOLE:
             begin, end = 0, len(layout.rows)
-        key = (id(layout), view.first, view.last, view.width, rows.logarithmic, begin, end)
-        if key == self._key:
-            return
+        count = sum(len(row.entities) for row in layout.rows[begin:end])
+        width = max(1, min(view.width, max(FEWEST_COLUMNS, MOST_CELLS // max(1, count))))
+        key = (id(layout), view.first, view.last, width, rows.logarithmic, rows.logarithmic_entities)
+        if key == self._key and self._first <= begin and end <= self._last:
+            return  # zooming into rows asks for nothing
         shown = layout.rows[begin:end]
         entities = np.array([entity for row in shown for entity in row.entities], np.int32)
-        width = max(1, min(view.width, max(200, MOST_CELLS // max(1, len(entities)))))
         first, last = math.floor(view.first), max(math.floor(view.first) + 1, math.ceil(view.last))
         self.fetched += 1
         if len(entities):
@@ -98,7 +100,7 @@ class Feed:
             envelope = Envelope.empty(0)
         logarithmic = rows.scale_is_logarithmic(begin, end)
         self._columns = to_columns(envelope, view.first, view.last, width, logarithmic)
-        self._key, self._data, self._first = key, envelope, begin
+        self._key, self._data, self._first, self._last = key, envelope, begin, end
 
     def _states(self, source: StateSource, rows: Rows, view: Viewport) -> Picture:
         layout = rows.layout

@@ -145,5 +145,8 @@ def test_a_changed_field_changes_the_rule_and_says_so() -> None:
     widget.value = 5.0
     assert heard == [True]
     assert getattr(rule, rule.thresholds()[0]) == 5.0
+    widget.value = -3.0
+    assert widget.value == 5.0, "what the rule does not take is put back"
+    assert heard == [True]
     controls._reset()
     assert getattr(rule, rule.thresholds()[0]) == rule.param[rule.thresholds()[0]].default

@@ -128,8 +128,10 @@ def test_a_threshold_is_changed_and_searched_with(address: str, open_page: OpenP
     page.get_by_role("combobox", name="Rule").click()
     page.get_by_role("menuitem", name="Loss spike").click()
     value = page.locator(".thresholds").get_by_role("textbox").first
-    value.fill("900")
-    value.press("Enter")
+    value.click()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("900")
+    page.keyboard.press("Tab")
     lines(page, "loss jumped").wait_for(state="detached")
     page.get_by_role("button", name="Defaults").click()
     lines(page, "loss jumped").wait_for()

@@ -24,12 +24,14 @@ class SyntheticFilters:
         self.spikes = {row: int(generator.integers(100, BINS - 100)) for row in range(0, rows, 5)}
         for row, at in self.spikes.items():
             high[row, at] += 1.5
-        self.nonfinite = np.zeros((rows, BINS), np.bool_)
-        self.nonfinite[1::97, BINS // 2] = True
+        lost = np.zeros((rows, BINS), np.bool_)
+        lost[1::97, BINS // 2] = True
+        self.lost = [lost]
         self.levels = [(low.astype(np.float32), middle.astype(np.float32), high.astype(np.float32))]
         while self.levels[-1][0].shape[1] > 512:
             low, middle, high = (part.reshape(rows, -1, 2) for part in self.levels[-1])
             self.levels.append((low.min(axis=2), middle.mean(axis=2), high.max(axis=2)))
+            self.lost.append(self.lost[-1].reshape(rows, -1, 2).any(axis=2))
         self.edges = np.linspace(0, ITERATIONS, BINS + 1).astype(np.int64)
 
     def envelope(self, entities, iterations, columns):
@@ -40,10 +42,7 @@ class SyntheticFilters:
         begin = max(0, int(np.searchsorted(edges, first, side="right")) - 1)
         end = max(begin, min(BINS >> level, int(np.searchsorted(edges, last, side="left"))))
         low, middle, high = (np.ascontiguousarray(part[entities, begin:end]) for part in self.levels[level])
-        nonfinite = np.repeat(self.nonfinite[entities][:, :: 1 << level][:, begin:end], 1, axis=1)
-        if level:
-            blocks = self.nonfinite[entities].reshape(len(entities), -1, 1 << level).any(axis=2)
-            nonfinite = np.ascontiguousarray(blocks[:, begin:end])
+        nonfinite = np.ascontiguousarray(self.lost[level][entities, begin:end])
         band = (high - low) / 6
         fields = (low, middle - band, middle, middle + band, high)
         return Envelope(edges[begin:end], edges[begin + 1 : end + 1], *fields, nonfinite)
