@@ -127,7 +127,9 @@ def test_a_threshold_is_changed_and_searched_with(address: str, open_page: OpenP
     page.get_by_role("button", name="Thresholds").click()
     page.get_by_role("combobox", name="Rule").click()
     page.get_by_role("menuitem", name="Loss spike").click()
+    page.get_by_text("A loss jumps far above").wait_for()
     value = page.locator(".thresholds").get_by_role("textbox").first
+    page.wait_for_timeout(500)
     value.click()
     page.keyboard.press("Control+A")
     page.keyboard.type("900")
