@@ -68,5 +68,7 @@ def test_a_run_is_shown_in_a_notebook(
     still.get_by_text("run this cell again").wait_for()
     assert still.locator("iframe").is_hidden()
     assert still.locator(".still svg").is_visible()
+    stroke = still.locator(".still path").evaluate("path => getComputedStyle(path).stroke")
+    assert stroke != "none", "a loss without spread is a line without area"
     still.screenshot(path=tmp_path / "notebook-still.png")
     context.close()
