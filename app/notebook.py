@@ -60,7 +60,8 @@ def html(run: Run, theme: str = "light", views: Sequence[str] | None = None, hei
     """Return the cell's output: a frame on the run's page, and what to show where nothing answers any more."""
     colors = THEMES[theme]
     first, stop = run.iterations
-    picture = sparkline_svg(sparkline(run, 300), 640, 90).replace(
+    drawn = f'<path fill="{colors.envelope}" stroke="{colors.line}"'
+    picture = sparkline_svg(sparkline(run, 300), 640, 90).replace("<path", drawn)
         "<path", f'<path fill="{colors.envelope}" stroke="{colors.line}"'
     )
     place = address(run, theme, views)
