@@ -62,8 +62,6 @@ def html(run: Run, theme: str = "light", views: Sequence[str] | None = None, hei
     first, stop = run.iterations
     drawn = f'<path fill="{colors.envelope}" stroke="{colors.line}"'
     picture = sparkline_svg(sparkline(run, 300), 640, 90).replace("<path", drawn)
-        "<path", f'<path fill="{colors.envelope}" stroke="{colors.line}"'
-    )
     place = address(run, theme, views)
     return PAGE.format(
         address=escape(place),
