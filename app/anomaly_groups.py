@@ -58,26 +58,27 @@ def grouped(table: pd.DataFrame, class_of: Mapping[str, str]) -> list[Group]:
     number = table.groupby([table["rule"], place, table["start"]], sort=False).ngroup().to_numpy()
     order = np.argsort(number, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(number[order])) + 1)
-    return [_group(table, str(place.iloc[part[0]]), part) for part in parts]
+    columns = {name: table[name].to_numpy() for name in table.columns}
+    columns |= {"place": place.to_numpy(), "row": table.index.to_numpy()}
+    return [_group(columns, part) for part in parts]
 
 
-def _group(table: pd.DataFrame, place: str, part: np.ndarray) -> Group:
-    first = table.iloc[int(part[0])]
-    together = TOGETHER.get(str(first["rule"]), "{count:,} times: {message}")
-    text = (
-        together.format(count=len(part), place=place, message=first["message"]) if len(part) > 1 else first["message"]
-    )
+def _group(columns: Mapping[str, np.ndarray], part: np.ndarray) -> Group:
+    first = int(part[0])
+    rule, place, text = (str(columns[name][first]) for name in ("rule", "place", "message"))
+    if len(part) > 1:
+        text = TOGETHER.get(rule, "{count:,} times: {message}").format(count=len(part), place=place, message=text)
     return Group(
-        rule=str(first["rule"]),
-        kind=str(first["kind"]),
+        rule=rule,
+        kind=str(columns["kind"][first]),
         place=place,
-        start=int(first["start"]),
-        stop=int(table["stop"].to_numpy()[part].max()),
-        score=float(table["score"].to_numpy()[part].max()),
+        start=int(columns["start"][first]),
+        stop=int(columns["stop"][part].max()),
+        score=float(columns["score"][part].max()),
         count=len(part),
-        row=int(table.index[int(part[0])]),
-        text=str(text),
-        members=tuple(str(name) for name in table["entity"].to_numpy()[part[:MOST_MEMBERS]]),
+        row=int(columns["row"][first]),
+        text=text,
+        members=tuple(str(name) for name in columns["entity"][part[:MOST_MEMBERS]]),
     )
 
 

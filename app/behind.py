@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ from PIL import Image
 
 from deeptracker.app.assets import asset
 
+if TYPE_CHECKING:
+    from deeptracker.data_model.run import Run
+
 
 def picture(thumbnail: npt.NDArray[np.uint8] | None) -> str:
     """Return a thumbnail (height, width, 3) as a data URL, empty where there is none."""
@@ -24,6 +27,20 @@ def picture(thumbnail: npt.NDArray[np.uint8] | None) -> str:
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(thumbnail)).save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+class Pictures:
+    """The thumbnails of a run as data URLs, each read once."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._known: dict[int, str] = {}
+
+    def __call__(self, image: int) -> str:
+        """Return an image's thumbnail as a data URL, empty while there is none."""
+        if not self._known.get(image):
+            self._known[image] = picture(self._run.thumbnail(image))
+        return self._known[image]
 
 
 class Behind(JSComponent):

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import xarray as xr
 
-from deeptracker.app.behind import picture
+from deeptracker.app.behind import Pictures
 from deeptracker.app.correlation_model import Events, described, members, members_of_row, strongest
 from deeptracker.data_model.correlation import FEWEST_BINS
 from deeptracker.data_model.selection import Selection
-
-if TYPE_CHECKING:
-    from deeptracker.data_model.run import Run
 
 MOST_PAIRS, MOST_FILTERS, MOST_IMAGES = 6, 16, 18
 SIGNIFICANT = 0.05
@@ -56,7 +53,13 @@ def overview(events: Events, found: xr.Dataset) -> dict[str, Any]:
 
 
 def about_pair(
-    run: Run, events: Events, found: xr.Dataset, span: tuple[int, int], layer: int, class_: int, selection: Selection
+    pictures: Pictures,
+    events: Events,
+    found: xr.Dataset,
+    span: tuple[int, int],
+    layer: int,
+    class_: int,
+    selection: Selection,
 ) -> dict[str, Any]:
     """Return the numbers of a pair and the filters and images that were anomalous in the bins they share."""
     cell = described(events, found, layer, class_)
@@ -76,18 +79,18 @@ def about_pair(
         "back": True,
         "lines": [{"text": judged, "strong": True}, together],
         **_filters(events, filters, "in shared bins", selection),
-        **_images(run, events, images, "in shared bins", selection),
+        **_images(pictures, events, images, "in shared bins", selection),
         "more": "" if filters or images else "No bin is shared.",
     }
 
 
 def about_row(
-    run: Run, events: Events, span: tuple[int, int], row: int, is_class: bool, selection: Selection
+    pictures: Pictures, events: Events, span: tuple[int, int], row: int, is_class: bool, selection: Selection
 ) -> dict[str, Any]:
     """Return the images behind a class, or the filters behind a layer."""
     if is_class:
         found = members_of_row(events.images, span, row)
-        shown = _images(run, events, found, "anomalous", selection)
+        shown = _images(pictures, events, found, "anomalous", selection)
         what = f"{plural(len(found), 'image')} flipped after or into a stable stretch."
     else:
         found = members_of_row(events.filters, span, row)
@@ -120,7 +123,7 @@ def _filters(events: Events, found: Counted, when: str, selection: Selection) ->
     return {"filters": shown, "filters_title": _title("Filters", found, when, MOST_FILTERS)}
 
 
-def _images(run: Run, events: Events, found: Counted, when: str, selection: Selection) -> dict[str, Any]:
+def _images(pictures: Pictures, events: Events, found: Counted, when: str, selection: Selection) -> dict[str, Any]:
     shown = []
     for member, times in found[:MOST_IMAGES]:
         name = events.image_ids[member]
@@ -128,7 +131,7 @@ def _images(run: Run, events: Events, found: Counted, when: str, selection: Sele
             {
                 "value": name,
                 "label": name,
-                "src": picture(run.thumbnail(member)),
+                "src": pictures(member),
                 "count": plural(times, "time"),
                 "times": times,
                 "picked": name in selection.images,

@@ -8,7 +8,7 @@ import panel as pn
 import panel_material_ui as pmui
 import xarray as xr
 
-from deeptracker.app.behind import Behind
+from deeptracker.app.behind import Behind, Pictures
 from deeptracker.app.behind_words import about_pair, about_row, overview
 from deeptracker.app.correlation_model import IMAGE_RULES, Events, Faces, bin_at, faces, gather, pairs
 from deeptracker.app.cube import Cube
@@ -37,6 +37,7 @@ class Correlation(View):
         session = self.session
         self._unfolded: Unfolded | None = None
         self._cube: Cube | None = None
+        self._pictures = Pictures(session.run)
         self._choice = pmui.RadioButtonGroup(
             options=CHOICES,
             value="both",
@@ -141,16 +142,16 @@ class Correlation(View):
         """Show what is picked, on the faces and beside them."""
         if self._unfolded is None:
             return
-        selection, events, run = self.session.selection, self._events, self.session.run
+        selection, events = self.session.selection, self._events
         classes = [events.classes.index(name) for name in selection.classes if name in events.classes]
         layers = [events.layers.index(name) for name in selection.layers if name in events.layers]
         self._unfolded.highlight(classes, layers)
         if self._cube is not None:
             self._cube.highlight(classes[-1:], layers[-1:])
         if classes and layers:
-            content = about_pair(run, events, self._found, self._span, layers[-1], classes[-1], selection)
+            content = about_pair(self._pictures, events, self._found, self._span, layers[-1], classes[-1], selection)
         elif classes or layers:
-            content = about_row(run, events, self._span, (classes or layers)[-1], bool(classes), selection)
+            content = about_row(self._pictures, events, self._span, (classes or layers)[-1], bool(classes), selection)
         else:
             content = overview(events, self._found)
         if content != self._behind.content:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deeptracker.app.behind import Pictures
 from deeptracker.app.behind_words import about_pair, about_row, overview
 from deeptracker.app.correlation_model import (
     IMAGE_RULES,
@@ -116,13 +117,13 @@ def test_words_say_what_is_behind(run: Run, events: Events) -> None:
     assert first["strong"]
     assert (events.layers.index(first["layer"]), events.classes.index(first["class"])) in planted.LINKS
     layer, class_ = planted.LINKS[0]
-    cell = about_pair(run, events, found, WHOLE, layer, class_, selection)
+    cell = about_pair(Pictures(run), events, found, WHOLE, layer, class_, selection)
     assert cell["title"] == "stage1.0.conv with dog"
     assert cell["lines"][0]["text"].startswith("Lift ")
     assert [image["value"] for image in cell["images"] if image["picked"]] == ["dog-00"]
     assert cell["images"][0]["src"].startswith("data:image/png;base64,")
     assert len(cell["filters"]) >= 8
-    row = about_row(run, events, WHOLE, class_, True, selection)
+    row = about_row(Pictures(run), events, WHOLE, class_, True, selection)
     assert row["lines"] == ["12 images flipped after or into a stable stretch."]
 
 
@@ -130,6 +131,6 @@ def test_few_bins_are_not_judged_in_words(run: Run, events: Events) -> None:
     few = (300, 400)
     found = pairs(events, few)
     assert "Too few bins to judge" in overview(events, found)["lines"][0]
-    cell = about_pair(run, events, found, few, 0, 0, Selection())
+    cell = about_pair(Pictures(run), events, found, few, 0, 0, Selection())
     assert "too few for a p-value" in cell["lines"][0]["text"]
     assert cell["more"] == "No bin is shared."
