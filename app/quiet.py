@@ -8,6 +8,7 @@ import traceback
 from tornado.websocket import WebSocketClosedError
 
 LOGGERS = (
+    "panel.io.document",
     "bokeh.server.views.ws",
     "bokeh.server.protocol_handler",
     "tornado.application",
