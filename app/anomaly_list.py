@@ -24,7 +24,7 @@ class AnomalyList(JSComponent):
         default=[], item_type=dict, doc="Rules that can be shown or hidden."
     )
     picked: param.Integer[int | None] = param.Integer(
-        default=None, allow_None=True, doc="Row of the line that is picked."
+        default=None, allow_None=True, bounds=(0, None), doc="Row of the line that is picked."
     )
 
     window: param.List[list[Any]] = param.List(
