@@ -17,6 +17,9 @@ def gamma_tail(observed: npt.NDArray[Any], expected: npt.NDArray[Any], variance:
     A gamma fits sums of products of counts (never negative, skewed) far better than a normal, whose tail is
     up to 15 times too thin here. Counts are whole, so half a count is taken off. Where the variance is 0
     every shift gives the same sum and the answer is 1.
+
+    Where it is still off, on synthetic series without any link: strongly bursty ones gave p below 1e-3 two to three
+    times, and below 1e-4 three to eight times as often as they should; sparse independent ones a third as often.
     """
     possible = (variance > 0) & (expected > 0)
     shape = np.divide(expected**2, variance, out=np.ones_like(expected, np.float64), where=possible)
