@@ -105,11 +105,18 @@ def _train(path: Path, iterations: int | None) -> int:
 
 def _train_apart(path: Path, iterations: int | None) -> None:
     """Run in the child: end with one line instead of a traceback, and end when asked to."""
+    signal.signal(signal.SIGINT, _interrupt_once)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         sys.exit(_train(path, iterations))
     except (DeepTrackerError, ImportError, OSError) as error:
         sys.exit(f"deeptracker: {' '.join(str(error).split())}")
+
+
+def _interrupt_once(number: int, frame: Any) -> None:
+    """Stop the training; the terminal and the parent may both ask, and the run must be closed undisturbed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _announce(training: Any, path: Path, address: str) -> None:
