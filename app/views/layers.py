@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import panel as pn
 
+from deeptracker.app.anomaly_counts import counts_by_layer
 from deeptracker.app.filter_panel import FilterPanel
 from deeptracker.app.notices import notice
 from deeptracker.app.run_walls import TiedWall, bar, line, search_field, select, toggle, words
@@ -135,8 +136,7 @@ class Layers(View):
 
     def _scores(self, kind: str) -> list[float]:
         if kind == "anomalies":
-            counts = self.session.anomalies().query("kind == 'layer'")["entity"].value_counts()
-            return [float(counts.get(name, 0)) for name in self._layers]
+            return counts_by_layer(self.session.run, self.session.anomalies())
         entities = np.arange(len(self._layers), dtype=np.int32)
         window = self.session.window
         middle = source_of(self, self._statistic.value).envelope(entities, window, 200).middle

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import panel as pn
 
+from deeptracker.app.anomaly_counts import counts_by_class
 from deeptracker.app.image_panel import ImagePanel
 from deeptracker.app.notices import notice
 from deeptracker.app.run_walls import TiedWall, bar, line, search_field, select, toggle, words
@@ -150,8 +151,7 @@ class Validation(View):
     def _scores(self, kind: str) -> list[float]:
         session = self.session
         if kind == "anomalies":
-            counts = session.anomalies().query("kind == 'class'")["entity"].value_counts()
-            return [float(counts.get(name, 0)) for name in self._classes]
+            return counts_by_class(session.run, session.anomalies())
         source = SeriesSource(session.run, self._statistic.value, "classes")
         middle = source.envelope(np.arange(len(self._classes), dtype=np.int32), session.window, 200).middle
         if kind == "shape":
