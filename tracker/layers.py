@@ -1,34 +1,39 @@
 """Finding the layers of a model, and laying out their weights with one filter per row.
 
-A layer is every module with a floating-point `weight`, in network order. Modules that share one weight are one layer,
-under the first one's name. Convolutions and linear layers are recorded per filter too; normalisation layers (one
-axis) and embeddings (a row per token, not a filter) as a whole only.
+Every floating-point parameter of a module is a layer, in network order: a module's `weight` under the module's name,
+any other (`in_proj_weight` of an attention, `class_token`) under its own name behind the module's. Biases are left
+out unless asked for. Modules that share one parameter are one layer, under the first one's name. Convolutions, linear
+layers and projections are recorded per filter too; what has no output channels (a normalisation, a bias, an
+embedding with its row per token) as a whole only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 
 from deeptracker.data_model.errors import RecordingError
 from deeptracker.data_model.vocabulary import Layer
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _WITHOUT_FILTERS = (nn.Embedding, nn.EmbeddingBag)
+_WRAPPERS = {"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"}
 
 
 @dataclass(frozen=True)
 class RecordedLayer:
-    """A layer's description and the module that holds its weight.
+    """A layer's description, and the module and the name by which its parameter is found.
 
-    The module is kept, not the weight: `model.to(...)` and assignments replace the tensor.
+    The module is kept, not the parameter: `model.to(...)` and assignments replace the tensor.
     """
 
     layer: Layer
     module: nn.Module
+    parameter: str
     groups: int
     """Groups of a transposed convolution, whose weight has its filters on the second axis; 0 for all others."""
     size: int
@@ -36,8 +41,8 @@ class RecordedLayer:
 
     @property
     def weight(self) -> Tensor:
-        """The weight as it is now; RecordingError when the module has lost it or its shape has changed."""
-        weight = self.module._parameters.get("weight")
+        """The parameter as it is now; RecordingError when the module has lost it."""
+        weight = self.module._parameters.get(self.parameter)
         if weight is None:
             raise RecordingError(f"Layer {self.layer.name!r} has no weight any more: record the changed model anew.")
         return weight
@@ -54,40 +59,86 @@ class RecordedLayer:
         return _filters_first(tensor, self.groups).contiguous()
 
 
-def find_layers(model: nn.Module) -> list[RecordedLayer]:
-    """Return the layers of a model in network order; RecordingError when it has none, or some are not built yet."""
+def find_layers(model: nn.Module, biases: bool = False) -> list[RecordedLayer]:
+    """Return the layers of a model in network order, with `biases` the biases among them.
+
+    RecordingError when it has none, or some are not built yet.
+    """
     seen: set[int] = set()
+    names: set[str] = set()
     found = []
-    for name, module in _modules(model):
-        weight = module._parameters.get("weight")
-        if weight is None or id(weight) in seen:
-            continue
-        if isinstance(weight, nn.parameter.UninitializedParameter):
-            raise RecordingError(f"Layer {name!r} has no shape yet: run one batch through the model before recording.")
-        if not weight.is_floating_point() or weight.ndim == 0 or weight.numel() == 0:
-            continue
-        seen.add(id(weight))
-        found.append(_describe(name, module, weight))
+    for path, module in _modules(model):
+        for key, parameter in module._parameters.items():
+            if parameter is None or id(parameter) in seen or (_is_bias(key) and not biases):
+                continue
+            name = _layer_name(path, key, names)
+            if isinstance(parameter, nn.parameter.UninitializedParameter):
+                raise RecordingError(
+                    f"Layer {name!r} has no shape yet: run one batch through the model before recording."
+                )
+            if not parameter.is_floating_point() or parameter.numel() == 0:
+                continue
+            seen.add(id(parameter))
+            names.add(name)
+            found.append(_describe(name, module, key, parameter))
     if not found:
         kind = type(model).__name__
         raise RecordingError(f"{kind} has no layer with a weight: give the model that is trained, with its parameters.")
     return found
 
 
+def select_layers(layers: Iterable[RecordedLayer], names: Iterable[str], option: str) -> list[int]:
+    """Return the numbers of the layers that are named, or lie in a block that is; RecordingError for unknown ones."""
+    listed, wanted = list(layers), list(names)
+    chosen = set()
+    for name in wanted:
+        within = [n for n, one in enumerate(listed) if one.layer.name == name or name in one.layer.path]
+        if not within:
+            known = ", ".join(one.layer.name for one in listed[:8]) + (", ..." if len(listed) > 8 else "")
+            raise RecordingError(f"{option} names {name!r}, which is no layer or block of the model; it has {known}.")
+        chosen.update(within)
+    return sorted(chosen)
+
+
 def _modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield modules under the names they have without the wrappers of `torch.compile` and data parallelism."""
+    """Yield modules under the names they have without what wraps them: compilation, parallelism, checkpointing."""
     parallel = isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel)
     for name, module in model.named_modules():
-        plain = ".".join(part for part in name.split(".") if part != "_orig_mod")
-        plain = plain.removeprefix("module.") if parallel else plain
-        yield plain or "weight", module
+        parts = [part for part in name.split(".") if part not in _WRAPPERS]
+        if parallel and parts[0] == "module":
+            del parts[0]
+        yield ".".join(part for part in parts if part != "parametrizations"), module
 
 
-def _describe(name: str, module: nn.Module, weight: Tensor) -> RecordedLayer:
-    groups = int(getattr(module, "groups", 1)) if isinstance(module, _TRANSPOSED) else 0
-    shape = tuple(_filters_first(torch.empty(weight.shape, device="meta"), groups).shape)
-    filters = 0 if weight.ndim < 2 or isinstance(module, _WITHOUT_FILTERS) else shape[0]
-    return RecordedLayer(Layer(name, type(module).__name__, shape, filters), module, groups, weight.numel())
+def _layer_name(path: str, key: str, taken: set[str]) -> str:
+    whole = f"{path}.{key}" if path else key
+    short = path if key == "weight" and path else whole
+    return whole if short in taken else short
+
+
+def _is_bias(key: str) -> bool:
+    return key.startswith("bias") or key.endswith("bias")
+
+
+def _describe(name: str, module: nn.Module, key: str, parameter: Tensor) -> RecordedLayer:
+    groups = int(getattr(module, "groups", 1)) if isinstance(module, _TRANSPOSED) and key == "weight" else 0
+    shape = tuple(_filters_first(torch.empty(parameter.shape, device="meta"), groups).shape) or (1,)
+    filters = shape[0] if len(shape) > 1 and _has_filters(module, key) else 0
+    layer = Layer(name, _kind(module, key), shape, filters)
+    return RecordedLayer(layer, module, key, groups, parameter.numel())
+
+
+def _has_filters(module: nn.Module, key: str) -> bool:
+    """Say whether the rows of a parameter are output channels: those of weights are, those of tokens are not."""
+    if isinstance(module, _WITHOUT_FILTERS):
+        return False
+    return "weight" in key or isinstance(module, ParametrizationList)
+
+
+def _kind(module: nn.Module, key: str) -> str:
+    if _is_bias(key):
+        return "Bias"
+    return type(module).__name__ if "weight" in key or isinstance(module, ParametrizationList) else "Parameter"
 
 
 def _filters_first(tensor: Tensor, groups: int) -> Tensor:

@@ -65,6 +65,7 @@ class Recorder:
         name: str = "",
         classes: Iterable[str] = (),
         parameters: Mapping[str, Any] | None = None,
+        biases: bool = False,
         snapshots: bool = True,
         hooks: bool = True,
     ) -> None:
@@ -78,6 +79,7 @@ class Recorder:
         `on_error`: when recording fails (a full disk, a layer that changes its shape), raise RecordingError once, or
         warn once and let training go on unrecorded. What is wrong with a call's arguments is raised in any case.
         `name`, `classes` and `parameters` (hyperparameters) describe the run.
+        `biases`: record the biases too, each as a layer of its own (`conv1.bias`).
         `snapshots`: keep the weights at validations too, for networks small enough: at most 64 MB in all, at every
         validation at first and more rarely later on. `snapshot()` keeps them at any time.
         `hooks`: with False no optimizer is hooked, and the training loop calls `step()` after every iteration.
@@ -92,7 +94,7 @@ class Recorder:
         self._hooked, self._on_error = hooks, on_error
         check_options(self._optimizers, overhead, flush_seconds, on_error, hooks)
         every_schedules(every, filters_every, overhead, 0)
-        recorded = find_layers(model)
+        recorded = find_layers(model, biases)
         self._measure = Measure(recorded)
         layers = [one.layer for one in recorded]
         self._budget = SnapshotBudget(self._measure.bytes) if snapshots else None
