@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
+from deeptracker.data_model.families import ENTITY
 from deeptracker.data_model.manifest import Manifest
 from deeptracker.data_model.reduction import AGGREGATES
 from deeptracker.data_model.tree import ArrayTree
-from deeptracker.data_model.vocabulary import FILTERS, LAYERS, SCALARS
+from deeptracker.data_model.vocabulary import ACTIVATIONS, FILTERS, SCALARS
 
 SCALAR_NAMES = 1024
 
 
 def write_coordinates(tree: ArrayTree, manifest: Manifest) -> None:
     """Write names of statistics, aggregates and entities into each family's group, where its levels inherit them."""
-    statistics = {
-        SCALARS: ["value"],
-        LAYERS: [statistic.name for statistic in manifest.layer_statistics],
-        FILTERS: [statistic.name for statistic in manifest.filter_statistics],
-    }
-    for family, names in statistics.items():
+    named = {family: [one.name for one in statistics] for family, statistics in manifest.statistics.items()}
+    if not manifest.activation_statistics:
+        del named[ACTIVATIONS]
+    for family, names in {SCALARS: ["value"], **named}.items():
         tree.create_names(f"{family}/statistic", names, "statistic")
         tree.create_names(f"{family}/aggregate", list(AGGREGATES), "aggregate")
-    tree.create_names(f"{LAYERS}/layer", [layer.name for layer in manifest.layers], "layer")
+        if ENTITY[family] == "layer":
+            tree.create_names(f"{family}/layer", [layer.name for layer in manifest.layers], "layer")
     counts = [layer.filters for layer in manifest.layers]
     owner = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     first = np.repeat(np.cumsum([0, *counts])[:-1], counts)

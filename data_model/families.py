@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from deeptracker.data_model.arrays import Field
-from deeptracker.data_model.vocabulary import FILTERS, LAYERS, SCALARS
+from deeptracker.data_model.vocabulary import ACTIVATIONS, FILTERS, LAYERS, SCALARS
 
 VALIDATION, SNAPSHOTS = "validation", "snapshots"
 
-ENTITY = {SCALARS: "scalar", LAYERS: "layer", FILTERS: "filter"}
+ENTITY = {SCALARS: "scalar", LAYERS: "layer", FILTERS: "filter", ACTIVATIONS: "layer"}
 """The families: what each is made of, besides statistics and iterations."""
 
 _SCALAR_ROOM = 64
@@ -28,7 +28,8 @@ def family_value(family: str, statistics: int, entities: int) -> Field:
 
     One inner chunk holds one statistic of many entities, so that a picture of one statistic reads nothing else.
     """
-    chunk = {SCALARS: _SCALAR_ROOM, LAYERS: max(1, entities), FILTERS: max(1, min(entities, _FILTER_CHUNK))}[family]
+    room = {SCALARS: _SCALAR_ROOM, FILTERS: min(entities, _FILTER_CHUNK)}
+    chunk = max(1, room.get(family, entities))
     shard = chunk * max(1, -(-entities // chunk))
     return Field(
         "value",

@@ -25,7 +25,7 @@ from deeptracker.data_model.pyramid import Pyramid
 from deeptracker.data_model.record_log import RecordLog
 from deeptracker.data_model.reduction import FACTOR
 from deeptracker.data_model.tree import ArrayTree
-from deeptracker.data_model.vocabulary import FILTERS, LAYERS, SCALARS
+from deeptracker.data_model.vocabulary import SCALARS
 
 
 class Logs:
@@ -75,13 +75,9 @@ class Logs:
 
     def _fields(self, name: str, entry: LogEntry) -> list[Field]:
         manifest = self._manifest
-        if name == SCALARS:
-            return [family_value(SCALARS, 1, len(manifest.scalars))]
-        if name == LAYERS:
-            return [family_value(LAYERS, len(manifest.layer_statistics), len(manifest.layers))]
-        if name == FILTERS:
-            filters = sum(layer.filters for layer in manifest.layers)
-            return [family_value(FILTERS, len(manifest.filter_statistics), filters)]
+        if name in ENTITY:
+            statistics = len(manifest.statistics[name]) if name in manifest.statistics else 1
+            return [family_value(name, statistics, manifest.entity_count(name))]
         if name == VALIDATION:
             return list(validation_fields(manifest.images))
         return [snapshot_field(entry.entities)]

@@ -12,7 +12,7 @@ from deeptracker.data_model.axis import IterationAxis
 from deeptracker.data_model.errors import NotARunError, RunFormatError
 from deeptracker.data_model.storage import read_file, require_folder, write_atomically
 from deeptracker.data_model.trust import check_arrays, check_tail_name
-from deeptracker.data_model.vocabulary import Description, Layer, Statistic
+from deeptracker.data_model.vocabulary import ACTIVATIONS, FILTERS, LAYERS, SCALARS, Description, Layer, Statistic
 
 FORMAT = "deeptracker"
 FORMAT_VERSION = 1
@@ -84,6 +84,7 @@ class Manifest:
     layers: list[Layer] = field(default_factory=list)
     layer_statistics: list[Statistic] = field(default_factory=list)
     filter_statistics: list[Statistic] = field(default_factory=list)
+    activation_statistics: list[Statistic] = field(default_factory=list)
     scalars: list[str] = field(default_factory=list)
     logs: dict[str, LogEntry] = field(default_factory=dict)
     images: int = 0
@@ -95,6 +96,21 @@ class Manifest:
     commits: int = 0
     generation: int = 0
 
+    @property
+    def statistics(self) -> dict[str, list[Statistic]]:
+        """The statistics of each family that has some."""
+        return {
+            LAYERS: self.layer_statistics,
+            FILTERS: self.filter_statistics,
+            ACTIVATIONS: self.activation_statistics,
+        }
+
+    def entity_count(self, family: str) -> int:
+        """Return the number of scalars, layers or filters that a family is recorded of."""
+        if family == SCALARS:
+            return len(self.scalars)
+        return sum(layer.filters for layer in self.layers) if family == FILTERS else len(self.layers)
+
     def to_json(self) -> dict[str, Any]:
         """Return the attributes of the root group."""
         plain = ("scalars", "images", "notes", "state", "created_at", "committed_at", "commits", "generation")
@@ -105,6 +121,7 @@ class Manifest:
             "layers": [layer.to_json() for layer in self.layers],
             "layer_statistics": [statistic.to_json() for statistic in self.layer_statistics],
             "filter_statistics": [statistic.to_json() for statistic in self.filter_statistics],
+            "activation_statistics": [statistic.to_json() for statistic in self.activation_statistics],
             "logs": {name: entry.to_json() for name, entry in self.logs.items()},
             "thumbnail_shape": list(self.thumbnail_shape),
             **{name: getattr(self, name) for name in plain},
@@ -118,6 +135,8 @@ class Manifest:
             layers=[Layer.from_json(layer) for layer in value["layers"]],
             layer_statistics=[Statistic.from_json(statistic) for statistic in value["layer_statistics"]],
             filter_statistics=[Statistic.from_json(statistic) for statistic in value["filter_statistics"]],
+            # Runs of before this family existed have none.
+            activation_statistics=[Statistic.from_json(one) for one in value.get("activation_statistics", ())],
             scalars=[str(name) for name in value["scalars"]],
             logs={str(name): LogEntry.from_json(entry) for name, entry in value["logs"].items()},
             images=int(value["images"]),

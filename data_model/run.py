@@ -19,7 +19,7 @@ from deeptracker.data_model.errors import DeepTrackerError, QueryError
 from deeptracker.data_model.images import Images
 from deeptracker.data_model.series import SeriesReader
 from deeptracker.data_model.validation_results import ValidationResults
-from deeptracker.data_model.vocabulary import Description, Layer, Statistic
+from deeptracker.data_model.vocabulary import ACTIVATIONS, LAYERS, Description, Layer, Statistic
 
 _SILENCE = 120.0
 """Seconds after which a writer on another host, which nobody here can ask, counts as gone."""
@@ -106,6 +106,11 @@ class Run(param.Parameterized):
         return self._commit.manifest.filter_statistics
 
     @property
+    def activation_statistics(self) -> list[Statistic]:
+        """The statistics recorded of the outputs of the layers that were chosen for it; empty when none were."""
+        return self._commit.manifest.activation_statistics
+
+    @property
     def scalar_names(self) -> list[str]:
         """The scalars logged so far."""
         return self._commit.manifest.scalars
@@ -137,6 +142,11 @@ class Run(param.Parameterized):
     def layers(self) -> xr.Dataset:
         """One lazy float32 variable per statistic, over (`iteration`, `layer`)."""
         return run_data.layers(self._commit)
+
+    @property
+    def activations(self) -> xr.Dataset:
+        """One lazy float32 variable per statistic of the layers' outputs, over (`iteration`, `layer`)."""
+        return run_data.layers(self._commit, ACTIVATIONS)
 
     @property
     def filters(self) -> xr.Dataset:
@@ -180,19 +190,22 @@ class Run(param.Parameterized):
     ) -> xr.Dataset:
         """Return min, max, mean, count and nonfinite of a variable in at least `buckets` buckets of a window.
 
-        `family` is `scalars`, `layers`, `filters`, `classes` or `validation` (all images together); without it, the
-        entities named decide, or else the first family in this order that has the variable. The result is over
+        `family` is `scalars`, `layers`, `filters`, `activations`, `classes` or `validation` (all images together);
+        without it, the entities named decide, or else the first family in this order that has the variable. Statistics
+        of activations are found among those of `layers` too. The result is over
         (`bucket`, `layer` | `filter` | `class`), for a scalar over (`bucket`,), with the iterations `start` and
         `stop` of each bucket. Exact: equal to reducing the records of those iterations. Raises QueryError.
         """
         given = {"layers": layers, "filters": filters, "classes": classes}
         named = [name for name, value in given.items() if value is not None]
-        if len(named) > 1 or (family and named and named != [family]):
+        entities = LAYERS if family == ACTIVATIONS else family
+        if len(named) > 1 or (entities and named and named != [entities]):
             raise QueryError(
                 f"A query is over one family; {' and '.join([*named, *([family] if family else [])])} were given."
             )
         family = family or (named[0] if named else self._series.family_of(variable))
-        return self._series.query(variable, family, iterations or self.iterations, buckets, given.get(family))
+        chosen = given.get(named[0]) if named else None
+        return self._series.query(variable, family, iterations or self.iterations, buckets, chosen)
 
     def validation_results(self, images: Sequence[int] | slice | None = None) -> ValidationResults:
         """Return all validations' results, of all images or of those with the numbers given, as numpy arrays."""

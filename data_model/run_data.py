@@ -32,10 +32,10 @@ def scalars(commit: Commit) -> xr.Dataset:
     return xr.Dataset(data, coords={"iteration": axis.iterations(0, axis.records)})
 
 
-def layers(commit: Commit) -> xr.Dataset:
-    """Return one variable per statistic over (`iteration`, `layer`)."""
+def layers(commit: Commit, family: str = LAYERS) -> xr.Dataset:
+    """Return one variable per statistic of the layers, or of their activations, over (`iteration`, `layer`)."""
     names = [layer.name for layer in commit.manifest.layers]
-    return _family(commit, LAYERS, "layer", commit.manifest.layer_statistics, {"layer": names})
+    return _family(commit, family, "layer", commit.manifest.statistics[family], {"layer": names})
 
 
 def filters(commit: Commit) -> xr.Dataset:

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from deeptracker.data_model.axis import IterationAxis
 from deeptracker.data_model.commit import Commit
 from deeptracker.data_model.errors import QueryError
+from deeptracker.data_model.families import ENTITY
 from deeptracker.data_model.images import Images
 from deeptracker.data_model.query import BucketRange, choose_buckets, to_dataset
 from deeptracker.data_model.reduction import AGGREGATES, merge_buckets, records_as_buckets
 from deeptracker.data_model.validation_results import CLASS_STATISTICS
-from deeptracker.data_model.vocabulary import CLASSES, FILTERS, LAYERS, SCALARS
+from deeptracker.data_model.vocabulary import ACTIVATIONS, CLASSES, FILTERS, LAYERS, SCALARS
 
 OVERALL = "validation"
-_ENTITY = {SCALARS: "scalar", LAYERS: "layer", FILTERS: "filter", CLASSES: "class", OVERALL: None}
+_ENTITY = {**ENTITY, CLASSES: "class", OVERALL: None}
 
 
 class SeriesReader:
@@ -31,8 +32,7 @@ class SeriesReader:
         manifest = commit.manifest
         self._variables = {
             SCALARS: manifest.scalars,
-            LAYERS: [statistic.name for statistic in manifest.layer_statistics],
-            FILTERS: [statistic.name for statistic in manifest.filter_statistics],
+            **{family: [one.name for one in statistics] for family, statistics in manifest.statistics.items()},
             CLASSES: list(CLASS_STATISTICS),
             OVERALL: list(CLASS_STATISTICS),
         }
@@ -54,6 +54,8 @@ class SeriesReader:
 
     def query(self, variable: str, family: str, window: tuple[int, int], buckets: int, entities: Any) -> xr.Dataset:
         """Return the buckets of a variable; see `Run.query`."""
+        if family == LAYERS and variable in self._variables[ACTIVATIONS]:
+            family = ACTIVATIONS
         if family not in self._variables:
             raise QueryError(f"There is no family {family!r}; allowed are {', '.join(self._variables)}.")
         if variable not in self._variables[family]:
@@ -70,13 +72,13 @@ class SeriesReader:
     def _stored(
         self, family: str, variable: str, statistic: int, entities: Any, window: tuple[int, int], buckets: int
     ) -> xr.Dataset:
-        reader = self._commit.families.get(family)
+        reader, count = self._commit.families.get(family), self._commit.manifest.entity_count(family)
         axis = reader.entry.axis if reader else IterationAxis()
         chosen = _choose(axis, window, buckets)
 
         def read(level: int, first: int, stop: int) -> NDArray[Any]:
             if reader is None:
-                return np.empty((0, len(AGGREGATES), len(np.arange(self._count(family))[entities])), np.float32)
+                return np.empty((0, len(AGGREGATES), len(np.arange(count)[entities])), np.float32)
             return reader.summaries(level, first, stop, statistic, entities)
 
         scalar = family == SCALARS
@@ -103,13 +105,8 @@ class SeriesReader:
         names = self._images.class_names
         return found.assign_coords({"class": [names[column] for column in columns]})
 
-    def _count(self, family: str) -> int:
-        manifest = self._commit.manifest
-        counts = {SCALARS: len(manifest.scalars), LAYERS: len(manifest.layers)}
-        return counts.get(family, sum(layer.filters for layer in manifest.layers))
-
     def _numbers(self, family: str, entities: Any) -> Any:
-        count = self._count(family)
+        count = self._commit.manifest.entity_count(family)
         if entities is None:
             return slice(0, count)
         if isinstance(entities, slice):

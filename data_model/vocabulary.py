@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 SCALARS, LAYERS, FILTERS, CLASSES = "scalars", "layers", "filters", "classes"
+ACTIVATIONS = "activations"
 
 EVENTS = ("n-y", "y-n", "y-y", "n-n")
 """What happened to an image between two validations: learned, forgotten, stayed right, stayed wrong."""

@@ -18,7 +18,15 @@ from deeptracker.data_model.logs import Logs
 from deeptracker.data_model.manifest import ROOT, Manifest, read_root, write_root
 from deeptracker.data_model.missing import is_missing
 from deeptracker.data_model.tree import ArrayTree
-from deeptracker.data_model.vocabulary import FILTERS, LAYERS, SCALARS, Description, Layer, Statistic
+from deeptracker.data_model.vocabulary import (
+    ACTIVATIONS,
+    FILTERS,
+    LAYERS,
+    SCALARS,
+    Description,
+    Layer,
+    Statistic,
+)
 
 MOST_NOTES = 1000
 
@@ -45,6 +53,7 @@ class RunWriter:
         layers: Sequence[Layer],
         layer_statistics: Sequence[Statistic],
         filter_statistics: Sequence[Statistic],
+        activation_statistics: Sequence[Statistic] = (),
     ) -> Self:
         """Start a new run in an empty or absent folder.
 
@@ -66,6 +75,7 @@ class RunWriter:
                 list(layers),
                 list(layer_statistics),
                 list(filter_statistics),
+                list(activation_statistics),
                 created_at=time.time(),
             )
             writer = cls(path, manifest, {})
@@ -129,16 +139,18 @@ class RunWriter:
 
     def append_layers(self, iterations: Iterations, values: NDArray[np.float32], interval: int = 1) -> None:
         """Append layer statistics, (n, statistic, layer) float32."""
-        self._append(LAYERS, iterations, values, interval, (len(self.manifest.layer_statistics), len(self.layers)))
+        self._append(LAYERS, iterations, values, interval)
+
+    def append_activations(self, iterations: Iterations, values: NDArray[np.float32], interval: int = 1) -> None:
+        """Append statistics of the layers' outputs, (n, statistic, layer) float32; plain NaN for layers not watched."""
+        self._append(ACTIVATIONS, iterations, values, interval)
 
     def append_filters(self, iterations: Iterations, values: NDArray[np.float32], interval: int = 1) -> None:
         """Append filter statistics, (n, statistic, filter) float32."""
-        filters = sum(layer.filters for layer in self.layers)
-        self._append(FILTERS, iterations, values, interval, (len(self.manifest.filter_statistics), filters))
+        self._append(FILTERS, iterations, values, interval)
 
-    def _append(
-        self, family: str, iterations: Iterations, values: NDArray[Any], interval: int, shape: tuple[int, int]
-    ) -> None:
+    def _append(self, family: str, iterations: Iterations, values: NDArray[Any], interval: int) -> None:
+        shape = (len(self.manifest.statistics[family]), self.manifest.entity_count(family))
         if values.shape != (len(iterations), *shape):
             raise RecordingError(
                 f"The records of {family} have shape {values.shape}; {(len(iterations), *shape)} was expected: "

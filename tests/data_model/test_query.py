@@ -157,6 +157,24 @@ def test_lazy_datasets_hold_what_was_appended(tmp_path: Path) -> None:
     writer.close()
 
 
+def test_statistics_of_activations_are_found_among_those_of_layers(tmp_path: Path) -> None:
+    values = wild(2, 700)
+    outputs = [Statistic("output_mean", "", "Mean", "", "activation")]
+    writer = RunWriter.create(tmp_path / "run", Description(), LAYERS, STATISTICS, STATISTICS, outputs)
+    writer.append_layers(np.arange(700), values)
+    writer.append_activations(np.arange(0, 700, 10), values[::10, :1], 10)
+    writer.commit()
+    run = open_run(tmp_path / "run")
+    assert [one.name for one in run.activation_statistics] == ["output_mean"]
+    np.testing.assert_array_equal(run.activations["output_mean"].values, values[::10, 0])
+    by_layer = run.query("output_mean", layers=["stage.1"], iterations=(0, 700), buckets=70)
+    by_family = run.query("output_mean", family="activations", iterations=(0, 700), buckets=70)
+    assert by_layer.sizes == {"bucket": 70, "layer": 1}
+    assert by_layer.identical(by_family.isel(layer=[1]))
+    np.testing.assert_array_equal(by_layer.start.values, np.arange(0, 700, 10))
+    writer.close()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
