@@ -15,10 +15,12 @@ from torch.optim import Optimizer
 from deeptracker.data_model.errors import RecordingError
 from deeptracker.tracker.background import Background
 from deeptracker.tracker.block import Block
+from deeptracker.tracker.bystander import Bystander
 from deeptracker.tracker.layers import find_layers
 from deeptracker.tracker.measure import Measure
 from deeptracker.tracker.opening import describe, first_iteration, last_of, open_writer
 from deeptracker.tracker.options import check_options, hook, skipped
+from deeptracker.tracker.ranks import Announcement, is_first
 from deeptracker.tracker.schedule import Every
 from deeptracker.tracker.snapshots import SnapshotBudget
 from deeptracker.tracker.steps import Steps, every_schedules
@@ -38,6 +40,9 @@ class Recorder:
     The change of the weights is always that of ONE step, whatever the interval: where not every iteration is
     recorded, the weights are copied right before a step that will be. So values stay comparable when the interval
     changes; the statistic `interval` tells how many iterations a record stands for.
+
+    Where several processes train one network (DDP), every rank makes its recorder with the same arguments, and the
+    loop is the same on all of them: rank 0 records, on the others a recorder only counts iterations.
 
     Example::
 
@@ -95,12 +100,20 @@ class Recorder:
         check_options(self._optimizers, overhead, flush_seconds, on_error, hooks)
         every_schedules(every, filters_every, overhead, 0)
         recorded = find_layers(model, biases)
+        self._closed = self._failed = self._stands_by = False
+        announcement = Announcement()
+        if not is_first():
+            self._stand_by(announcement.hear())
+            return
         self._measure = Measure(recorded)
         layers = [one.layer for one in recorded]
         self._budget = SnapshotBudget(self._measure.bytes) if snapshots else None
         blocks = [Block(len(layers), sum(layer.filters for layer in layers)) for _ in range(_BLOCKS)]
-        writer = open_writer(self.path, describe(self.path, name, model, self._classes, parameters), layers, resume)
+        description = describe(self.path, name, model, self._classes, parameters)
+        with announcement:
+            writer = open_writer(self.path, description, layers, resume)
         first = first_iteration(writer)
+        announcement.make({"iteration": first})
         shape = tuple(writer.manifest.thumbnail_shape)
         size = (shape[0], shape[1]) if shape else None
         pictured = writer.manifest.images if size else 0
@@ -108,11 +121,16 @@ class Recorder:
         self._background = Background(writer, blocks, flush_seconds)
         self._validations = ValidationLog(self._background, last_validation, pictured, size)
         schedules = every_schedules(every, filters_every, overhead, first)
-        self._steps = Steps(self._measure, self._optimizers, self._background, *schedules, first)
-        self._closed = self._failed = False
+        self._steps: Steps | Bystander = Steps(self._measure, self._optimizers, self._background, *schedules, first)
         self._handles = hook(self._optimizers, self._before_step, self._after_step) if hooks else []
         if not hooks:
             self._steps.before()
+
+    def _stand_by(self, heard: Mapping[str, Any]) -> None:
+        """Be the recorder of a rank that does not record: count iterations as rank 0 does, and keep nothing."""
+        self._stands_by = True
+        self._steps = Bystander(int(heard.get("iteration", 0)))
+        self._handles = hook(self._optimizers, self._before_step, self._after_step) if self._hooked else []
 
     @property
     def iteration(self) -> int:
@@ -136,7 +154,8 @@ class Recorder:
         without an error. There is one validation at an iteration: a second one is left out, with a warning.
         """
         self._steps.pause()
-        return Validation(self.iteration, len(self._classes), self._validations.wants_thumbnail, self._keep)
+        wants = (lambda _: False) if self._stands_by else self._validations.wants_thumbnail
+        return Validation(self.iteration, len(self._classes), wants, self._keep)
 
     def snapshot(self) -> None:
         """Keep the weights of all layers as they are now; a second snapshot at one iteration would be the same."""
@@ -178,6 +197,9 @@ class Recorder:
             return
         for handle in self._handles:
             handle.remove()
+        if self._stands_by:
+            self._closed = True
+            return
         left = self._steps.pending.take()
         if left:
             iteration = self.iteration
@@ -226,7 +248,7 @@ class Recorder:
 
     def _recording(self, on_error: str = "") -> bool:
         """Return whether to record; report, once, what has stopped the background thread."""
-        if os.getpid() != self._process or self._failed:
+        if os.getpid() != self._process or self._failed or self._stands_by:
             return False
         if self._closed:
             raise RecordingError(f"The recorder of {self.path} is closed: nothing can be recorded any more.")

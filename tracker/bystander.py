@@ -1,0 +1,24 @@
+"""What the recorder does at the steps of a rank that does not record."""
+
+from __future__ import annotations
+
+from deeptracker.tracker.scalars import Pending
+
+
+class Bystander:
+    """Counts iterations from `iteration` on, and keeps nothing: the recording rank's `Steps` without the recording."""
+
+    def __init__(self, iteration: int) -> None:
+        """Start to count at an iteration."""
+        self.iteration = iteration
+        self.pending = Pending()
+
+    def before(self) -> None:
+        """Do nothing before a step."""
+
+    def after(self) -> None:
+        """Count a step."""
+        self.iteration += 1
+
+    def pause(self) -> None:
+        """Do nothing: no time is measured."""
