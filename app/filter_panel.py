@@ -26,6 +26,7 @@ STRIP = """
 .kernels figure { margin: 0; text-align: center; flex: none; }
 .kernels img { height: 46px; image-rendering: pixelated; border: 1px solid var(--dt-border); display: block; }
 .kernels figcaption { font-size: 10px; color: var(--dt-muted); }
+.kernels span { font-size: 11px; color: var(--dt-muted); align-self: center; }
 .kernels b { font-size: 11px; font-weight: 600; color: var(--dt-text); align-self: center; flex: none; }
 """
 
@@ -150,11 +151,17 @@ class FilterPanel:
         if self.layer is None or not self.wall.selected or not len(known) or len(self.layer.shape) != 4:
             self._kernels.visible = False
             return
-        start, stop = self.view.session.window
-        inside = np.flatnonzero((known >= start) & (known < stop))
-        inside = inside if len(inside) else np.array([int(np.argmin(np.abs(known - start)))])
-        chosen = inside[np.unique(np.linspace(0, len(inside) - 1, MOST_KERNELS).round().astype(int))]
         number = self.wall.selected[-1] - self._numbers().start
+        holding = run.snapshots_of(self.layer.name)
+        if not len(holding):
+            none = "No snapshot holds the kernels of this layer."
+            self._kernels.object = f'<div class="kernels"><b>{escape(f"filter {number}")}</b><span>{none}</span></div>'
+            self._kernels.visible = True
+            return
+        start, stop = self.view.session.window
+        inside = holding[(known[holding] >= start) & (known[holding] < stop)]
+        inside = inside if len(inside) else holding[[int(np.argmin(np.abs(known[holding] - start)))]]
+        chosen = inside[np.unique(np.linspace(0, len(inside) - 1, MOST_KERNELS).round().astype(int))]
         weights = np.stack([run.kernels(self.layer.name, int(snapshot))[number] for snapshot in chosen])
         pictures = kernel_strip(weights, self.view.session.colors)
         figures = "".join(

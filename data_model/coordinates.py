@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deeptracker.data_model.families import ENTITY
 from deeptracker.data_model.manifest import Manifest
 from deeptracker.data_model.reduction import AGGREGATES
 from deeptracker.data_model.tree import ArrayTree
 from deeptracker.data_model.vocabulary import ACTIVATIONS, FILTERS, SCALARS
-
-SCALAR_NAMES = 1024
 
 
 def write_coordinates(tree: ArrayTree, manifest: Manifest) -> None:
@@ -23,20 +22,33 @@ def write_coordinates(tree: ArrayTree, manifest: Manifest) -> None:
         tree.create_names(f"{family}/aggregate", list(AGGREGATES), "aggregate")
         if ENTITY[family] == "layer":
             tree.create_names(f"{family}/layer", [layer.name for layer in manifest.layers], "layer")
+    owner, channel = _filters(manifest)
+    tree.create_from(f"{FILTERS}/layer_of_filter", owner, "filter")
+    tree.create_from(f"{FILTERS}/channel", channel, "filter")
+
+
+def extend_layers(tree: ArrayTree, manifest: Manifest) -> None:
+    """Write the names of layers that have joined, and which filters are theirs."""
+    for family, entity in ENTITY.items():
+        if entity == "layer" and f"{family}/layer" in tree:
+            tree.extend_names(f"{family}/layer", [layer.name for layer in manifest.layers])
+    owner, channel = _filters(manifest)
+    tree.extend(f"{FILTERS}/layer_of_filter", owner)
+    tree.extend(f"{FILTERS}/channel", channel)
+
+
+def extend_scalars(tree: ArrayTree, manifest: Manifest) -> None:
+    """Write the names of the scalars, of which new ones may come while recording."""
+    path = f"{SCALARS}/scalar"
+    if path not in tree:
+        tree.create_names(path, manifest.scalars, "scalar")
+    else:
+        tree.extend_names(path, manifest.scalars)
+
+
+def _filters(manifest: Manifest) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return each filter's layer, and its number within the layer."""
     counts = [layer.filters for layer in manifest.layers]
     owner = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     first = np.repeat(np.cumsum([0, *counts])[:-1], counts)
-    tree.create_from(f"{FILTERS}/layer_of_filter", owner, "filter")
-    tree.create_from(f"{FILTERS}/channel", (np.arange(len(owner)) - first).astype(np.int32), "filter")
-
-
-def write_scalar_names(tree: ArrayTree, manifest: Manifest) -> None:
-    """Write the names of the scalars, of which new ones may come while recording.
-
-    Within one chunk of fixed size, so that a reader of an earlier commit still decodes it.
-    """
-    path, strings = f"{SCALARS}/scalar", np.dtypes.StringDType()
-    if path not in tree:
-        tree.create(path, shape=(0,), chunks=(SCALAR_NAMES,), dtype=strings, dimension_names=("scalar",))
-    tree[path].resize((len(manifest.scalars),))
-    tree[path][:] = np.array(manifest.scalars, dtype=strings)
+    return owner, (np.arange(len(owner)) - first).astype(np.int32)

@@ -14,7 +14,9 @@ VALIDATION, SNAPSHOTS = "validation", "snapshots"
 ENTITY = {SCALARS: "scalar", LAYERS: "layer", FILTERS: "filter", ACTIVATIONS: "layer"}
 """The families: what each is made of, besides statistics and iterations."""
 
-_SCALAR_ROOM = 64
+_SCALAR_ROOM, _LAYER_ROOM, _FILTER_ROOM = 64, 8, 64
+"""The fewest entities that a chunk has room for: more may join later, and its size is fixed when recording starts."""
+
 _FILTER_CHUNK = 512
 _IMAGE_CHUNK = 500
 _WEIGHT_CHUNK = 1 << 16
@@ -28,8 +30,8 @@ def family_value(family: str, statistics: int, entities: int) -> Field:
 
     One inner chunk holds one statistic of many entities, so that a picture of one statistic reads nothing else.
     """
-    room = {SCALARS: _SCALAR_ROOM, FILTERS: min(entities, _FILTER_CHUNK)}
-    chunk = max(1, room.get(family, entities))
+    room = {SCALARS: _SCALAR_ROOM, FILTERS: min(max(entities, _FILTER_ROOM), _FILTER_CHUNK)}
+    chunk = room.get(family, max(entities, _LAYER_ROOM))
     shard = chunk * max(1, -(-entities // chunk))
     return Field(
         "value",
@@ -59,8 +61,11 @@ def validation_fields(images: int) -> Sequence[Field]:
 
 
 def snapshot_field(weights: int) -> Field:
-    """Describe the snapshots: all layers' weights, flattened and one after the other, (snapshot, weight)."""
-    chunk = max(1, min(weights, _WEIGHT_CHUNK))
+    """Describe the snapshots: layers' weights, flattened and one after the other, (snapshot, weight).
+
+    The manifest's `snapshot_layers` say which layers, in which order.
+    """
+    chunk = _WEIGHT_CHUNK
     shard = chunk * max(1, -(-weights // chunk))
     return Field(
         "weights",
@@ -70,5 +75,5 @@ def snapshot_field(weights: int) -> Field:
         (weights,),
         (chunk,),
         (shard,),
-        meaning="all layers' weights",
+        meaning="weights of the layers that snapshot_layers names in the run's attributes; NaN where one was not kept",
     )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptracker.data_model.arrays import Field, records_per_shard
-from deeptracker.data_model.coordinates import write_coordinates, write_scalar_names
+from deeptracker.data_model.coordinates import extend_layers, extend_scalars, write_coordinates
 from deeptracker.data_model.families import (
     ENTITY,
     SNAPSHOTS,
@@ -49,10 +49,10 @@ class Logs:
             self._open(name)
         return self._logs[name]
 
-    def _open(self, name: str, field: Field | None = None) -> None:
+    def _open(self, name: str) -> None:
         started = self._manifest.logs.get(name)
         entry = started or LogEntry()
-        fields = [field] if field else self._fields(name, entry)
+        fields = self._fields(name)
         if started is None:
             entry.records_per_shard = 1 if name == SNAPSHOTS else records_per_shard(fields)
             self._manifest.logs[name] = entry
@@ -73,29 +73,39 @@ class Logs:
             dim = "validation" if name == VALIDATION else "snapshot"
             self._logs[name] = RecordLog(self._run, self._tree, name, name, dim, fields, entry)
 
-    def _fields(self, name: str, entry: LogEntry) -> list[Field]:
+    def _fields(self, name: str) -> list[Field]:
         manifest = self._manifest
         if name in ENTITY:
             statistics = len(manifest.statistics[name]) if name in manifest.statistics else 1
             return [family_value(name, statistics, manifest.entity_count(name))]
         if name == VALIDATION:
             return list(validation_fields(manifest.images))
-        return [snapshot_field(entry.entities)]
+        return [snapshot_field(manifest.snapshot_layers.weights(manifest.layers))]
 
     def grow_scalars(self) -> None:
         """Follow the manifest to more scalars."""
-        count = len(self._manifest.scalars)
-        log = self[SCALARS]
-        log.grow("scalar", count)
-        log.entry.entities = count
-        self._pyramids[SCALARS].grow(log.fields["value"])
-        write_scalar_names(self._tree, self._manifest)
+        self._grow(SCALARS)
+        extend_scalars(self._tree, self._manifest)
+
+    def grow_layers(self) -> None:
+        """Follow the manifest to more layers; snapshots keep those that they have."""
+        for name in self._pyramids:
+            if name != SCALARS:
+                self._grow(name)
+        extend_layers(self._tree, self._manifest)
 
     def grow_images(self) -> None:
         """Follow the manifest to more validation images."""
-        log = self[VALIDATION]
-        log.grow("image", self._manifest.images)
-        log.entry.entities = self._manifest.images
+        self._grow(VALIDATION)
+
+    def _grow(self, name: str) -> None:
+        """Make a log as wide as the manifest is now: earlier records, and buckets, are missing for what is new."""
+        log = self[name]
+        wide = self._fields(name)[0]
+        log.grow(wide.dims[-1], wide.shape[-1])
+        log.entry.entities = wide.shape[-1]
+        if name in self._pyramids:
+            self._pyramids[name].grow(log.fields["value"])
 
     def blank_validation(self) -> dict[str, NDArray[Any]]:
         """Return one record of validation results with every image marked as not validated."""
@@ -103,10 +113,9 @@ class Logs:
         return {field.name: np.full((1, *field.shape), field.fill, field.dtype) for field in fields}
 
     def append_snapshot(self, iteration: int, flat: NDArray[np.float32]) -> None:
-        """Append one snapshot, all weights flattened."""
-        if SNAPSHOTS not in self._logs:
-            self._open(SNAPSHOTS, snapshot_field(len(flat)))
-        self._logs[SNAPSHOTS].append(np.array([iteration], np.int64), 1, {"weights": flat[None]})
+        """Append one snapshot, (weights,) in the order of the manifest's `snapshot_layers`."""
+        self._grow(SNAPSHOTS)
+        self[SNAPSHOTS].append(np.array([iteration], np.int64), 1, {"weights": flat[None]})
 
     def restore(self, before: int | None = None) -> bool:
         """Put what lies behind the last full shards back into memory, to go on from there.
@@ -126,6 +135,8 @@ class Logs:
             columns = {key: reader.rows(key, start, until, field) for key, field in log.fields.items()}
             in_tail = start == entry.sharded and until == entry.records
             entry.axis.truncate(until)
+            if name == SNAPSHOTS:
+                self._manifest.snapshot_layers.truncate(until)
             log.restore(columns, in_tail=in_tail)
         return cut
 
@@ -144,9 +155,9 @@ class Logs:
         self._pyramids[name].restore(full[: len(entry.levels)], pending)
 
     def write_tails(self) -> None:
-        """Write every log's unfinished records to its tail."""
+        """Write every log's unfinished records to its tail, for the commit to come."""
         for log in self._logs.values():
-            log.write_tail()
+            log.write_tail(self._manifest.commits + 1)
 
     def forget_dropped(self) -> None:
         """After a commit, delete tail pieces that nobody reads any more."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from deeptracker.data_model.axis import IterationAxis
 from deeptracker.data_model.errors import NotARunError, RunFormatError
+from deeptracker.data_model.snapshot_layers import SnapshotLayers
 from deeptracker.data_model.storage import read_file, require_folder, write_atomically
 from deeptracker.data_model.trust import check_arrays, check_tail_name
 from deeptracker.data_model.vocabulary import ACTIVATIONS, FILTERS, LAYERS, SCALARS, Description, Layer, Statistic
@@ -88,6 +89,7 @@ class Manifest:
     scalars: list[str] = field(default_factory=list)
     logs: dict[str, LogEntry] = field(default_factory=dict)
     images: int = 0
+    snapshot_layers: SnapshotLayers = field(default_factory=SnapshotLayers)
     thumbnail_shape: tuple[int, ...] = ()
     notes: list[dict[str, Any]] = field(default_factory=list)
     state: str = "recording"
@@ -123,6 +125,7 @@ class Manifest:
             "filter_statistics": [statistic.to_json() for statistic in self.filter_statistics],
             "activation_statistics": [statistic.to_json() for statistic in self.activation_statistics],
             "logs": {name: entry.to_json() for name, entry in self.logs.items()},
+            "snapshot_layers": self.snapshot_layers.to_json(),
             "thumbnail_shape": list(self.thumbnail_shape),
             **{name: getattr(self, name) for name in plain},
         }
@@ -130,9 +133,14 @@ class Manifest:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Manifest:
         """Rebuild the manifest from the attributes of the root group."""
+        layers = [Layer.from_json(layer) for layer in value["layers"]]
+        # Snapshots of the first version held every layer.
+        every = list(range(len(layers)))
+        kept = value.get("snapshot_layers", {"order": every, "sets": [[0, every]]})
         return cls(
             description=Description.from_json(value["description"]),
-            layers=[Layer.from_json(layer) for layer in value["layers"]],
+            layers=layers,
+            snapshot_layers=SnapshotLayers.from_json(kept, len(layers)),
             layer_statistics=[Statistic.from_json(statistic) for statistic in value["layer_statistics"]],
             filter_statistics=[Statistic.from_json(statistic) for statistic in value["filter_statistics"]],
             # Runs of before this family existed have none.

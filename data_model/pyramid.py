@@ -91,7 +91,7 @@ class Pyramid:
         before = self._shape
         self._describe(value)
         for level, buckets in enumerate(self.entry.levels):
-            self.tree.resize(
+            self.tree.widen(
                 f"{self.family}/level_{level + 1}/summary", self._summary.place(self._summary.shape, buckets)
             )
         for level, parts in enumerate(self._pending):

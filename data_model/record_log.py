@@ -54,7 +54,6 @@ class RecordLog:
         self._buffer = {key: self._blank(field) for key, field in self.fields.items()}
         self._filled = entry.records - entry.sharded
         self._pieced = self._filled
-        self._serial = 1 + max((int(piece.split("-")[1].split(".")[0]) for piece, _ in entry.tail), default=-1)
         self._dropped: list[str] = []
         self._droppable: list[str] = []
 
@@ -106,7 +105,7 @@ class RecordLog:
                 buffer = self._blank(grown)
                 buffer[(slice(None), *(slice(length) for length in field.shape))] = self._buffer[key]
                 self.fields[key], self._buffer[key] = grown, buffer
-                self._tree.resize(self.paths[key], grown.place(grown.shape, self.entry.sharded))
+                self._tree.widen(self.paths[key], grown.place(grown.shape, self.entry.sharded))
 
     def _write_shard(self) -> None:
         self.write_shard_of(self._filled)
@@ -128,15 +127,17 @@ class RecordLog:
         self._dropped.extend(name for name, _ in self.entry.tail)
         self.entry.tail = []
 
-    def write_tail(self) -> None:
-        """Write the records that came since the last flush as a new tail piece."""
+    def write_tail(self, commit: int) -> None:
+        """Write the records that came since the last flush as a new tail piece.
+
+        It is named after the number of the commit to come, which no other of the run has: readers keep pieces by name.
+        """
         if self._filled == self._pieced:
             return
         if len(self.entry.tail) >= MOST_PIECES:
             self._dropped.extend(name for name, _ in self.entry.tail)
             self.entry.tail, self._pieced = [], 0
-        piece = f"{self.name}-{self._serial:08d}.npz"
-        self._serial += 1
+        piece = f"{self.name}-{commit:08d}.npz"
         write_piece(
             self.run,
             piece,

@@ -170,11 +170,15 @@ class Run(param.Parameterized):
 
     @property
     def snapshot_iterations(self) -> NDArray[np.int64]:
-        """The iterations at which all weights were kept, (snapshots,) int64."""
+        """The iterations at which weights were kept, (snapshots,) int64."""
         return run_data.snapshot_iterations(self._commit)
 
+    def snapshots_of(self, layer: str) -> NDArray[np.int64]:
+        """Return the numbers of the snapshots that hold a layer's weights."""
+        return run_data.snapshots_of(self._commit, self._series.layer_number(layer))
+
     def kernels(self, layer: str, snapshot: int) -> NDArray[np.float32]:
-        """Return a layer's weights at a snapshot, in the layer's own shape."""
+        """Return a layer's weights at a snapshot, in the layer's own shape; QueryError where it was not kept."""
         return run_data.kernels(self._commit, self._series.layer_number(layer), snapshot)
 
     def query(

@@ -94,21 +94,28 @@ def classes(images: Images) -> xr.Dataset:
 
 
 def snapshot_iterations(commit: Commit) -> NDArray[np.int64]:
-    """Return the iterations at which all weights were kept."""
+    """Return the iterations at which weights were kept."""
     axis = _axis(commit, SNAPSHOTS)
     return axis.iterations(0, axis.records)
 
 
+def snapshots_of(commit: Commit, layer: int) -> NDArray[np.int64]:
+    """Return the numbers of the snapshots that hold a layer."""
+    return commit.manifest.snapshot_layers.holding(layer, _axis(commit, SNAPSHOTS).records)
+
+
 def kernels(commit: Commit, layer: int, snapshot: int) -> NDArray[np.float32]:
     """Return a layer's weights at a snapshot, in the layer's own shape."""
-    count = _axis(commit, SNAPSHOTS).records
+    layers, count = commit.manifest.layers, _axis(commit, SNAPSHOTS).records
     if commit.snapshots is None or not 0 <= snapshot < count:
         raise QueryError(f"This run has {count} snapshots, numbered from 0; number {snapshot} was asked for.")
-    sizes = [int(np.prod(one.shape)) for one in commit.manifest.layers]
-    start = sum(sizes[:layer])
-    span = slice(start, start + sizes[layer])
+    holding = snapshots_of(commit, layer)
+    if snapshot not in holding:
+        some = f"{len(holding)} of the {count} do, see snapshots_of" if len(holding) else "none does"
+        raise QueryError(f"Snapshot {snapshot} does not hold the weights of layer {layers[layer].name!r}: {some}.")
+    span = commit.manifest.snapshot_layers.place(layer, layers)
     flat = commit.snapshots.rows("weights", snapshot, snapshot + 1, commit.snapshot_field, (span,))
-    return np.asarray(flat[0], np.float32).reshape(commit.manifest.layers[layer].shape)
+    return np.asarray(flat[0], np.float32).reshape(layers[layer].shape)
 
 
 def _axis(commit: Commit, name: str) -> IterationAxis:
@@ -116,4 +123,14 @@ def _axis(commit: Commit, name: str) -> IterationAxis:
     return entry.axis if entry else IterationAxis()
 
 
-__all__ = ["Read", "classes", "filters", "kernels", "layers", "scalars", "snapshot_iterations", "validation"]
+__all__ = [
+    "Read",
+    "classes",
+    "filters",
+    "kernels",
+    "layers",
+    "scalars",
+    "snapshot_iterations",
+    "snapshots_of",
+    "validation",
+]

@@ -10,6 +10,9 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+ROOM = 1024
+"""Entries of a one-dimensional array's chunk, at least."""
+
 
 class ArrayTree:
     """Creates and opens the arrays of a run by path (`layers/level_0/value`), and knows what a commit must name."""
@@ -46,6 +49,15 @@ class ArrayTree:
         array.resize(shape)
         return array
 
+    def widen(self, path: str, shape: tuple[int, ...]) -> None:
+        """Give an array room for more entities; nothing is deleted, also where it has fewer records in `shape`.
+
+        A run that was closed and resumed has records there which readers of its last commit still read.
+        """
+        array = self[path]
+        array.resize(tuple(max(sizes) for sizes in zip(array.shape, shape, strict=True)))
+        self._shapes[path] = shape
+
     def declare(self, path: str, shape: tuple[int, ...]) -> None:
         """Have the next commits name a smaller shape, leaving what lies outside of it for readers of earlier ones."""
         self._shapes[path] = shape
@@ -58,8 +70,22 @@ class ArrayTree:
         return array
 
     def create_from(self, path: str, data: NDArray[Any], dim: str) -> None:
-        """Create or replace a one-dimensional array in one chunk."""
-        self.create(path, data=data, chunks=(max(1, len(data)),), dimension_names=(dim,))
+        """Create or replace a one-dimensional array in one chunk, which has room to grow."""
+        self.create(path, data=data, chunks=(max(ROOM, len(data)),), dimension_names=(dim,))
+
+    def extend(self, path: str, data: NDArray[Any]) -> None:
+        """Make a one-dimensional array `data`, which continues what it was.
+
+        Its chunks stay as large as they are, so that a reader of an earlier commit still decodes them.
+        """
+        array = self[path]
+        start = array.shape[0]
+        array.resize((len(data),))
+        array[start:] = data[start:]
+
+    def extend_names(self, path: str, names: list[str]) -> None:
+        """Make an array of strings `names`, which continue what it was."""
+        self.extend(path, np.array(names, dtype=np.dtypes.StringDType()))
 
     def create_names(self, path: str, names: list[str], dim: str) -> None:
         """Create or replace an array of strings in one chunk."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
@@ -62,6 +63,11 @@ class Layer(_Described):
     kind: str
     shape: tuple[int, ...]
     filters: int = 0
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        return math.prod(self.shape)
 
     @property
     def path(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from deeptracker.data_model import lock
 from deeptracker.data_model.axis import Iterations
 from deeptracker.data_model.errors import NotARunError, RecordingError, RunExistsError
+from deeptracker.data_model.families import SNAPSHOTS
 from deeptracker.data_model.image_table import ImageTable
 from deeptracker.data_model.logs import Logs
 from deeptracker.data_model.manifest import ROOT, Manifest, read_root, write_root
@@ -182,10 +183,36 @@ class RunWriter:
         """Keep small pictures, (n, height, width, 3) uint8; all of a run have one size. Ids may be new."""
         self._images.add_thumbnails(ids, images)
 
-    def append_snapshot(self, iteration: int, weights: Sequence[NDArray[np.float32]]) -> None:
-        """Keep all layers' weights, one array per layer in network order."""
-        flat = np.concatenate([np.asarray(weight, np.float32).ravel() for weight in weights])
+    def append_snapshot(
+        self, iteration: int, weights: Sequence[NDArray[np.float32]], layers: Sequence[int] | None = None
+    ) -> None:
+        """Keep weights, one array per layer: of all layers in network order, or of those with the numbers given."""
+        numbers = list(range(len(self.layers)) if layers is None else layers)
+        given, wanted = [weight.size for weight in weights], [self.layers[number].size for number in numbers]
+        if given != wanted:
+            raise RecordingError(f"A snapshot of layers {numbers} has {wanted} weights; {given} were given.")
+        kept = self.manifest.snapshot_layers
+        entry = self.manifest.logs.get(SNAPSHOTS)
+        kept.add(entry.records if entry else 0, numbers)
+        flat = np.full(kept.weights(self.layers), np.nan, np.float32)
+        for number, weight in zip(numbers, weights, strict=True):
+            flat[kept.place(number, self.layers)] = np.asarray(weight, np.float32).ravel()
         self._logs.append_snapshot(iteration, flat)
+
+    def add_layers(self, layers: Sequence[Layer]) -> None:
+        """Take in layers that join the network while it is recorded, behind those that it has.
+
+        Their filters come behind the filters so far. Earlier records hold nothing of them; snapshots keep the layers
+        they have. RecordingError where the run has a layer of that name already.
+        """
+        names = [layer.name for layer in (*self.layers, *layers)]
+        if len(set(names)) != len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise RecordingError(f"The run has a layer {twice!r} already; a layer that joins needs a name of its own.")
+        if layers:
+            self.manifest.layers.extend(layers)
+            self._logs.grow_layers()
+            self.note("layers", joined=names[-len(layers) :], last=self.last_iteration)
 
     def note(self, key: str, **values: Any) -> None:
         """Put an event into the run's own log: a changed interval, a wait for the disk, a resume."""

@@ -185,6 +185,23 @@ def test_restarting_earlier_cuts_what_came_after(tmp_path: Path, before: int, cl
     np.testing.assert_array_equal(tree["layers/level_0/value"].values[1].T, both[:, 1])
 
 
+def test_a_live_reader_follows_a_run_that_is_closed_and_resumed(tmp_path: Path) -> None:
+    """Tail pieces of the resumed run must not be taken for those of the same place before."""
+    values, at, run = wild(3, 100), 0, None
+    writer = start(tmp_path / "run")
+    for _ in range(4):
+        for _ in range(3):
+            writer.append_layers(np.arange(at, at + 7), values[at : at + 7])
+            at += 7
+            writer.commit()
+            run = run or open_run(tmp_path / "run")
+            run.refresh()
+            np.testing.assert_array_equal(run.layers["first"].values, values[:at, 0])
+        writer.close()
+        writer = RunWriter.resume(tmp_path / "run")
+    writer.close()
+
+
 def test_a_second_writer_is_refused_by_name(tmp_path: Path) -> None:
     writer = start(tmp_path / "run")
     with pytest.raises(RunLockedError, match=str(os.getpid())):
