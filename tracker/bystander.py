@@ -8,6 +8,9 @@ from deeptracker.tracker.scalars import Pending
 class Bystander:
     """Counts iterations from `iteration` on, and keeps nothing: the recording rank's `Steps` without the recording."""
 
+    due = False
+    """No step's weights or gradients are recorded."""
+
     def __init__(self, iteration: int) -> None:
         """Start to count at an iteration."""
         self.iteration = iteration

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 
+import torch
+from torch import nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from deeptracker.data_model.errors import RecordingError
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 def check_options(
@@ -29,10 +35,29 @@ def check_options(
         raise RecordingError(f'on_error is {on_error!r}; give "raise" or "warn".')
 
 
+def check_parameters(model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+    """Warn where the optimizers step other tensors than the model's, as loops with master weights do."""
+    own = {id(one) for one in model.parameters()}
+    stepped = (one for optimizer in optimizers for group in optimizer.param_groups for one in group["params"])
+    if optimizers and not any(id(one) in own for one in stepped):
+        warnings.warn(
+            "The optimizers hold none of the model's parameters. Where the weights are copied to the model after the "
+            "optimizer's step, pass hooks=False and call recorder.step() when they are there.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def uncompiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Have `torch.compile` leave a function alone: it breaks the graph around it instead of looking inside."""
+    return cast(Callable[_P, _R], torch.compiler.disable(function))
+
+
 def hook(
     optimizers: Sequence[Optimizer], before: Callable[..., None], after: Callable[..., None]
 ) -> list[RemovableHandle]:
     """Have `before` and `after` called around every step of every optimizer; the handles undo it."""
+    before, after = uncompiled(before), uncompiled(after)
     handles: list[Any] = []
     for optimizer in optimizers:
         handles += [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]

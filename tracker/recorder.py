@@ -16,10 +16,11 @@ from deeptracker.data_model.errors import RecordingError
 from deeptracker.tracker.background import Background
 from deeptracker.tracker.block import Block
 from deeptracker.tracker.bystander import Bystander
+from deeptracker.tracker.held import HeldGradients
 from deeptracker.tracker.layers import find_layers
 from deeptracker.tracker.measure import Measure
 from deeptracker.tracker.opening import describe, first_iteration, last_of, open_writer
-from deeptracker.tracker.options import check_options, hook, skipped
+from deeptracker.tracker.options import check_options, check_parameters, hook, skipped, uncompiled
 from deeptracker.tracker.ranks import Announcement, is_first
 from deeptracker.tracker.schedule import Every
 from deeptracker.tracker.snapshots import SnapshotBudget
@@ -100,6 +101,8 @@ class Recorder:
         check_options(self._optimizers, overhead, flush_seconds, on_error, hooks)
         every_schedules(every, filters_every, overhead, 0)
         recorded = find_layers(model, biases)
+        if hooks:
+            check_parameters(model, self._optimizers)
         self._closed = self._failed = self._stands_by = False
         announcement = Announcement()
         if not is_first():
@@ -123,12 +126,13 @@ class Recorder:
         schedules = every_schedules(every, filters_every, overhead, first)
         self._steps: Steps | Bystander = Steps(self._measure, self._optimizers, self._background, *schedules, first)
         self._handles = hook(self._optimizers, self._before_step, self._after_step) if hooks else []
+        self._held = None if hooks else HeldGradients(recorded, lambda: self._steps.due)
         if not hooks:
             self._steps.before()
 
     def _stand_by(self, heard: Mapping[str, Any]) -> None:
         """Be the recorder of a rank that does not record: count iterations as rank 0 does, and keep nothing."""
-        self._stands_by = True
+        self._stands_by, self._held = True, None
         self._steps = Bystander(int(heard.get("iteration", 0)))
         self._handles = hook(self._optimizers, self._before_step, self._after_step) if self._hooked else []
 
@@ -137,6 +141,7 @@ class Recorder:
         """Number of optimizer steps taken so far, over all sessions of the run: the number of the next iteration."""
         return self._steps.iteration
 
+    @uncompiled
     def log(self, **scalars: Any) -> None:
         """Keep scalars (numbers, or tensors with one element) with the optimizer step that comes next.
 
@@ -164,12 +169,18 @@ class Recorder:
         self._steps.pause()
         self._guard(self._snapshot)
 
+    @uncompiled
     def step(self) -> None:
-        """Record one iteration by hand, after the optimizer has stepped; only with `hooks=False`."""
+        """Record one iteration by hand, after the optimizer has stepped; only with `hooks=False`.
+
+        Gradients are recorded also where they are gone by now; then as backward made them, before any clipping.
+        """
         if self._hooked:
             raise RecordingError("The optimizers' hooks record every step; pass hooks=False to call step() yourself.")
-        self._after()
-        self._before()
+        if self._recording():
+            self._guard(self._by_hand)
+        else:
+            self._steps.iteration += 1
 
     def flush(self) -> None:
         """Return when everything recorded so far is on disk, readable by others."""
@@ -197,6 +208,8 @@ class Recorder:
             return
         for handle in self._handles:
             handle.remove()
+        if self._held is not None:
+            self._held.remove()
         if self._stands_by:
             self._closed = True
             return
@@ -223,6 +236,13 @@ class Recorder:
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
         if optimizer is self._optimizers[-1] and not skipped(optimizer):
             self._after()
+
+    def _by_hand(self) -> None:
+        assert self._held is not None
+        with self._held.lent():
+            self._steps.after()
+        self._held.watch()
+        self._steps.before()
 
     def _before(self) -> None:
         if self._recording():

@@ -43,7 +43,7 @@ class Steps:
 
     def before(self) -> None:
         """Copy the weights, if the step to come is due and they have changed since they were copied last."""
-        if self._remembered != self.iteration and self._due():
+        if self._remembered != self.iteration and self.due:
             start = perf_counter()
             self._measure.remember()
             self._remembered = self.iteration
@@ -65,7 +65,9 @@ class Steps:
         """Say that what comes now is not training: the time until the next step is not that of a step."""
         self._ended = None
 
-    def _due(self) -> bool:
+    @property
+    def due(self) -> bool:
+        """Whether the weights and gradients of the step to come are recorded."""
         by_themselves = self._filters is not None and self._filters.due(self.iteration)
         return self._layers.due(self.iteration) or by_themselves
 

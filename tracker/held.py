@@ -1,0 +1,68 @@
+"""Gradients that the training loop drops before it calls `recorder.step()`, as an optimizer inside of backward does.
+
+A hook on every recorded parameter sees the gradient before it is accumulated, and holds a reference to it when the
+iteration is due. While the iteration is measured, it is lent to parameters that have lost theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from torch import Tensor
+from torch.utils.hooks import RemovableHandle
+
+from deeptracker.tracker.layers import RecordedLayer
+
+
+class HeldGradients:
+    """Holds the gradients of the iterations for which `wanted` says yes, from backward until `lent` has ended."""
+
+    def __init__(self, layers: Sequence[RecordedLayer], wanted: Callable[[], bool]) -> None:
+        """Hook the layers' parameters. A parameter that is replaced or thawed is hooked when `watch` is called."""
+        self._layers, self._wanted = layers, wanted
+        self._held: dict[int, Tensor] = {}
+        self._hooks: dict[int, tuple[Tensor, RemovableHandle]] = {}
+        self.watch()
+
+    def watch(self) -> None:
+        """Hook what is not hooked yet."""
+        for number, recorded in enumerate(self._layers):
+            weight = recorded.weight
+            if not weight.requires_grad or (number in self._hooks and self._hooks[number][0] is weight):
+                continue
+            if number in self._hooks:
+                self._hooks[number][1].remove()
+            self._hooks[number] = (weight, weight.register_hook(self._hold(number)))
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Within the `with` block parameters without a gradient have the one that was held; then all are let go."""
+        borrowers = []
+        try:
+            for number, gradient in self._held.items():
+                weight = self._layers[number].weight
+                if weight.grad is None and weight.shape == gradient.shape:
+                    weight.grad = gradient.to(weight.dtype)
+                    borrowers.append(weight)
+            yield
+        finally:
+            for weight in borrowers:
+                weight.grad = None
+            self._held.clear()
+
+    def remove(self) -> None:
+        """Take all hooks off."""
+        for _, handle in self._hooks.values():
+            handle.remove()
+        self._hooks.clear()
+        self._held.clear()
+
+    def _hold(self, number: int) -> Callable[[Tensor], None]:
+        def hold(gradient: Tensor) -> None:
+            if self._wanted():
+                earlier = self._held.get(number)
+                # Micro-batches add up. Never in place: the tensor belongs to autograd.
+                self._held[number] = gradient.detach() if earlier is None else earlier + gradient.detach()
+
+        return hold
