@@ -27,7 +27,7 @@ class Session:
 
     def start(self, model: nn.Module, optimizers: Any, watched: nn.Module | None = None, **options: Any) -> None:
         """Attach the recorder; `watched` is the plain model where `model` is a wrapper of it."""
-        self._model, self._look = model, watch(watched or model, self.kept)
+        self._model, self._look = model, watch(model if watched is None else watched, self.kept)
         self._look(-1)
         if self._path is not None:
             self.recorder = Recorder(self._path, model, optimizers, **{"every": 1, **self._options, **options})
