@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from deeptracker.data_model.errors import RunLockedError
 
 LOCK = "writer.lock"
+_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,12 @@ def _started(pid: int) -> str:
 
 def read_holder(run: Path) -> Holder | None:
     """Return who holds the run, dead or alive; None when nobody does or the lock cannot be read."""
+    return _read(run / LOCK)
+
+
+def _read(lock: Path) -> Holder | None:
     try:
-        value = json.loads((run / LOCK).read_text())
+        value = json.loads(lock.read_text())
         return Holder(str(value["host"]), int(value["pid"]), str(value["started"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -64,26 +71,59 @@ def acquire(run: Path) -> None:
         "started": _started(os.getpid()),
         "since": time.time(),
     }
-    for _ in range(2):
-        try:
-            descriptor = os.open(run / LOCK, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-        except FileExistsError:
-            holder = read_holder(run)
-            if holder is not None and holder.alive() is not False:
-                raise RunLockedError(
-                    f"{run} is being recorded by process {holder.pid} on {holder.host}. Record to another path or wait "
-                    f"for it; if that process is gone for certain, delete {run / LOCK}."
-                ) from None
-            (run / LOCK).unlink(missing_ok=True)
-        else:
-            with os.fdopen(descriptor, "w") as file:
-                json.dump(mine, file)
+    for _ in range(_TRIES):
+        if _create(run, json.dumps(mine).encode()):
             return
+        holder = read_holder(run)
+        alive = holder.alive() if holder else False
+        if holder is not None and alive is not False:
+            unseen = "" if alive else ", which cannot be asked from here whether it still runs"
+            raise RunLockedError(
+                f"{run} is being recorded by process {holder.pid} on {holder.host}{unseen}. Record to another path or "
+                f"wait for it; if that process is gone for certain, delete {run / LOCK}."
+            )
+        _put_aside(run, holder)
     raise RunLockedError(f"{run} was taken by another process in this very moment. Record to another path.")
 
 
+def _create(run: Path, content: bytes) -> bool:
+    """Put the lock in place, whole, unless there is one."""
+    whole = run / f"{LOCK}.{secrets.token_hex(4)}.partial"
+    try:
+        whole.write_bytes(content)
+        try:
+            os.link(whole, run / LOCK)
+        except FileExistsError:
+            return False
+        except OSError:  # A disk without links: others might see the lock while it is still empty.
+            with open(run / LOCK, "xb") as file:
+                file.write(content)
+    except FileExistsError:
+        return False
+    finally:
+        whole.unlink(missing_ok=True)
+    return True
+
+
+def _put_aside(run: Path, stale: Holder | None) -> None:
+    """Remove the lock of a dead holder; put it back where meanwhile another process has taken the run over."""
+    aside = run / f"{LOCK}.{secrets.token_hex(4)}.partial"
+    try:
+        os.rename(run / LOCK, aside)
+    except FileNotFoundError:
+        return
+    if _read(aside) != stale:
+        with suppress(FileExistsError):
+            os.link(aside, run / LOCK)
+    aside.unlink()
+
+
 def release(run: Path) -> None:
-    """Give the lock back, where it is this process's own."""
+    """Give the lock back, where it is this process's own.
+
+    A disk that refuses keeps it: it is as stale as that of a killed process then, once this one has ended.
+    """
     holder = read_holder(run)
     if holder is not None and holder.pid == os.getpid() and holder.host == socket.gethostname():
-        (run / LOCK).unlink(missing_ok=True)
+        with suppress(OSError):
+            (run / LOCK).unlink(missing_ok=True)

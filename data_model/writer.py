@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from deeptracker.data_model import lock
 from deeptracker.data_model.axis import Iterations
-from deeptracker.data_model.errors import NotARunError, RecordingError, RunExistsError
+from deeptracker.data_model.errors import NotARunError, RecordingError
 from deeptracker.data_model.families import SNAPSHOTS
+from deeptracker.data_model.folder import access, clear, require_empty
 from deeptracker.data_model.image_table import ImageTable
 from deeptracker.data_model.logs import Logs
-from deeptracker.data_model.manifest import ROOT, Manifest, read_root, write_root
+from deeptracker.data_model.manifest import Manifest, read_root, write_root
 from deeptracker.data_model.missing import is_missing
 from deeptracker.data_model.tree import ArrayTree
 from deeptracker.data_model.vocabulary import (
@@ -61,29 +62,36 @@ class RunWriter:
         Raises RunExistsError where a run is, or where the folder holds other files: nothing is ever overwritten.
         """
         path = Path(path)
-        if (path / ROOT).exists():
-            raise RunExistsError(f"{path} already holds a run. Record to another path, or pass resume=True to append.")
-        if path.exists() and not path.is_dir():
-            raise RunExistsError(f"{path} is a file. Record to a path that does not exist yet.")
-        path.mkdir(parents=True, exist_ok=True)
-        others = sorted(entry.name for entry in path.iterdir() if entry.name != lock.LOCK)
-        if others:
-            raise RunExistsError(f"{path} is not empty (it has {others[0]!r}). Record to an empty or a new folder.")
-        lock.acquire(path)
+        manifest = Manifest(
+            description,
+            list(layers),
+            list(layer_statistics),
+            list(filter_statistics),
+            list(activation_statistics),
+            created_at=time.time(),
+        )
+        with access(path):
+            require_empty(path)
+            path.mkdir(parents=True, exist_ok=True)
+            lock.acquire(path)
         try:
-            manifest = Manifest(
-                description,
-                list(layers),
-                list(layer_statistics),
-                list(filter_statistics),
-                list(activation_statistics),
-                created_at=time.time(),
-            )
-            writer = cls(path, manifest, {})
-            writer._logs.describe()
-            writer.commit()
+            require_empty(path)
+            return cls._start(path, manifest)
         except BaseException:
             lock.release(path)
+            raise
+
+    @classmethod
+    def _start(cls, path: Path, manifest: Manifest) -> Self:
+        """Write the first commit; the folder holds nothing, and is this process's own."""
+        clear(path)
+        try:
+            with access(path):
+                writer = cls(path, manifest, {})
+                writer._logs.describe()
+                writer.commit()
+        except BaseException:
+            clear(path)
             raise
         return writer
 
@@ -98,17 +106,19 @@ class RunWriter:
         if not path.exists():
             raise NotARunError(f"There is nothing at {path} to resume. Leave resume=True out to start a new run.")
         read_root(path)
-        lock.acquire(path)
+        with access(path):
+            lock.acquire(path)
         try:
             manifest, nodes = read_root(path)
             manifest.state = "recording"
-            writer = cls(path, manifest, nodes)
-            last = writer.last_iteration
-            if writer._logs.restore(before):
-                manifest.generation += 1
-                writer.note("cut", before=before, last=last)
-            writer.note("resumed", iteration=writer.last_iteration)
-            writer.commit()
+            with access(path):
+                writer = cls(path, manifest, nodes)
+                last = writer.last_iteration
+                if writer._logs.restore(before):
+                    manifest.generation += 1
+                    writer.note("cut", before=before, last=last)
+                writer.note("resumed", iteration=writer.last_iteration)
+                writer.commit()
         except BaseException:
             lock.release(path)
             raise
@@ -242,3 +252,8 @@ class RunWriter:
             self._logs.forget_dropped()
         finally:
             lock.release(self.path)
+
+    def abandon(self) -> None:
+        """Write nothing more and release the lock: the run stays as it was last committed, and others may take it."""
+        self._closed = True
+        lock.release(self.path)

@@ -17,8 +17,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deeptracker.data_model import lock
-
 if TYPE_CHECKING:
     from deeptracker.data_model.writer import RunWriter
     from deeptracker.tracker.block import Block
@@ -172,8 +170,7 @@ class Background:
             job(self._writer)
         except Exception as error:  # noqa: BLE001 - whatever it is: it belongs to the training thread, as `error`.
             self.error = error
-            # Nothing more is written, so the run stays as it was last committed; others may take it.
-            lock.release(self._writer.path)
+            self._writer.abandon()
 
     def _commit(self, writer: RunWriter) -> None:
         with self._changed:

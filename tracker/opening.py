@@ -1,8 +1,9 @@
-"""Opening a run to record into: a new one, or one that is resumed with the same network."""
+"""Opening a run to record into: a new one, or one that is resumed with the same network, maybe from earlier on."""
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from torch import nn
 
 from deeptracker.data_model.errors import NotARunError, RecordingError
+from deeptracker.data_model.folder import access, holds_nothing
+from deeptracker.data_model.manifest import Manifest, read_root
 from deeptracker.data_model.vocabulary import SCALARS, Description, Layer
 from deeptracker.data_model.writer import RunWriter
 from deeptracker.tracker.statistics import FILTER_STATISTICS, LAYER_STATISTICS
@@ -32,33 +35,53 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def open_writer(path: Path, description: Description, layers: Sequence[Layer], resume: bool) -> RunWriter:
+def open_writer(
+    path: Path, description: Description, layers: Sequence[Layer], resume: bool, iteration: int | None = None
+) -> RunWriter:
     """Return the writer of a new run, or with `resume` of the run at `path`, where there is one.
 
-    Raises RunExistsError, RunLockedError, and RecordingError when the run to resume is of another network.
+    What that run holds from `iteration` on is cut off. Nothing is changed where an error is raised: RunExistsError,
+    RunLockedError, RunAccessError, and RecordingError when the run to resume is of another network.
     """
-    if resume and path.is_dir() and any(path.iterdir()):
-        writer = RunWriter.resume(path)
-        difference = _difference(writer, layers)
-        if difference:
-            writer.close()
-            raise RecordingError(f"{path} cannot be resumed with this model: {difference}. Record to another path.")
-        return writer
-    if resume and path.exists() and not path.is_dir():
+    if iteration is not None and (isinstance(iteration, bool) or iteration < 0):
+        raise RecordingError(f"iteration is {iteration!r}; give the number of optimizer steps that the model has had.")
+    with access(path):
+        fresh = not resume or holds_nothing(path)
+    if fresh:
+        return RunWriter.create(path, description, layers, LAYER_STATISTICS, FILTER_STATISTICS)
+    if not path.is_dir():
         raise NotARunError(f"{path} is a file, not a run to resume.")
-    return RunWriter.create(path, description, layers, LAYER_STATISTICS, FILTER_STATISTICS)
+    difference = _difference(read_root(path)[0], layers)
+    if difference:
+        raise RecordingError(f"{path} cannot be resumed with this model: {difference}. Record to another path.")
+    writer = RunWriter.resume(path, before=iteration)
+    _note_gap(writer, iteration)
+    return writer
 
 
-def _difference(writer: RunWriter, layers: Sequence[Layer]) -> str:
-    then, now = [layer.name for layer in writer.layers], [layer.name for layer in layers]
+def _note_gap(writer: RunWriter, iteration: int | None) -> None:
+    """Say so where a training goes on later than the run ends: a killed recorder may have lost the last seconds."""
+    first = last_of(writer, SCALARS) + 1
+    if iteration is not None and 0 < first < iteration:
+        writer.note("gap", first=first, stop=iteration)
+        warnings.warn(
+            f"{writer.path} ends at iteration {first - 1} and goes on at {iteration}: the {iteration - first} between "
+            "them are missing. They were lost when recording was killed, unless the checkpoint is of another run.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+
+def _difference(run: Manifest, layers: Sequence[Layer]) -> str:
+    then, now = [layer.name for layer in run.layers], [layer.name for layer in layers]
     if then != now:
         changed = sorted(set(then) ^ set(now)) or ["their order"]
         return f"it has {len(then)} layers, the model has {len(now)}; they differ in {', '.join(changed[:3])}"
-    for old, new in zip(writer.layers, layers, strict=True):
+    for old, new in zip(run.layers, layers, strict=True):
         if old.shape != new.shape or old.filters != new.filters:
             return f"layer {old.name} has shape {old.shape} there and {new.shape} here"
     names = [one.name for one in LAYER_STATISTICS], [one.name for one in FILTER_STATISTICS]
-    recorded = writer.manifest.layer_statistics, writer.manifest.filter_statistics
+    recorded = run.layer_statistics, run.filter_statistics
     if names != tuple([one.name for one in statistics] for statistics in recorded):
         return "it holds other statistics, from another version of DeepTracker"
     return ""
@@ -70,6 +93,6 @@ def last_of(writer: RunWriter, family: str) -> int:
     return -1 if entry is None else entry.axis.last
 
 
-def first_iteration(writer: RunWriter) -> int:
-    """Return the number of the next optimizer step: learning rates are recorded at every one."""
-    return last_of(writer, SCALARS) + 1
+def first_iteration(writer: RunWriter, iteration: int | None = None) -> int:
+    """Return the number of the next optimizer step, if not given: learning rates are recorded at every one."""
+    return last_of(writer, SCALARS) + 1 if iteration is None else iteration

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 from torch import nn
 from torch.optim import Optimizer
 
-from deeptracker.data_model.errors import RecordingError
+from deeptracker.data_model.errors import RecordingError, RunAccessError
 from deeptracker.tracker.background import Background
 from deeptracker.tracker.block import Block
 from deeptracker.tracker.bystander import Bystander
@@ -67,6 +67,7 @@ class Recorder:
         overhead: float = 0.04,
         flush_seconds: float = 5.0,
         resume: bool = False,
+        iteration: int | None = None,
         on_error: Literal["raise", "warn"] = "raise",
         name: str = "",
         classes: Iterable[str] = (),
@@ -82,6 +83,9 @@ class Recorder:
         records the filters at every 16th iteration (or at every record of the layers, where those are rarer).
         `flush_seconds`: at most so much of the training is lost if the process is killed.
         `resume`: continue the run at `path` after its last committed iteration, or start it where there is none.
+        `iteration`: the number of optimizer steps that the model has had already, as its checkpoint says. A resumed
+        run goes on from there: what it holds of later iterations is cut off, and the cut is noted in it. Where it ends
+        earlier, because its last seconds were lost, the gap is noted, with a warning.
         `on_error`: when recording fails (a full disk, a layer that changes its shape), raise RecordingError once, or
         warn once and let training go on unrecorded. What is wrong with a call's arguments is raised in any case.
         `name`, `classes` and `parameters` (hyperparameters) describe the run.
@@ -91,7 +95,8 @@ class Recorder:
         `hooks`: with False no optimizer is hooked, and the training loop calls `step()` after every iteration.
 
         Raises RunExistsError where a run is and `resume` is not set, RunLockedError where another process records,
-        RecordingError for arguments that make no sense and for a resumed run of another network.
+        RunAccessError where nothing can be written (unless `on_error` is "warn"), RecordingError for arguments that
+        make no sense and for a resumed run of another network.
         """
         self.path = Path(path)
         self._process = os.getpid()
@@ -114,8 +119,16 @@ class Recorder:
         blocks = [Block(len(layers), sum(layer.filters for layer in layers)) for _ in range(_BLOCKS)]
         description = describe(self.path, name, model, self._classes, parameters)
         with announcement:
-            writer = open_writer(self.path, description, layers, resume)
-        first = first_iteration(writer)
+            try:
+                writer = open_writer(self.path, description, layers, resume, iteration)
+            except RunAccessError as error:
+                if on_error == "raise":
+                    raise
+                self._stand_by({"iteration": iteration or 0})
+                announcement.make({"iteration": self.iteration})
+                self._fail(error, on_error)
+                return
+        first = first_iteration(writer, iteration)
         announcement.make({"iteration": first})
         shape = tuple(writer.manifest.thumbnail_shape)
         size = (shape[0], shape[1]) if shape else None
