@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from deeptracker.data_model.missing import is_missing
 from deeptracker.tracker.kernel import STRETCH, measure
-from deeptracker.tracker.quartiles import SAMPLE, Quartiles
+from deeptracker.tracker.quartiles import SAMPLE, Sampler
 from deeptracker.tracker.statistics import FILTER_ENTRIES, FILTER_STATISTICS, LAYER_ENTRIES, LAYER_STATISTICS, derive
 from deeptracker.tracker.totals import FILTER_COLUMNS, GRADIENT_QUARTILES, INTERVAL, LAYER_COLUMNS, WEIGHT_QUARTILES
 from tests.tracker import oracle
@@ -17,23 +17,16 @@ from tests.tracker import oracle
 QUARTILES = ("q1", "median", "q3")
 
 
-def addresses(tensors: list[np.ndarray | None]) -> np.ndarray:
-    return np.array([0 if tensor is None else tensor.ctypes.data for tensor in tensors], np.uint64)
-
-
-def run(weights, gradients, before, keep=False):
+def run(weights, gradients, before, keep=False, sampler=None):
     """Return (layer table, filter table) of layers given as (filters, values) float32 arrays."""
-    rows = np.array([len(weight) for weight in weights])
-    lengths = np.array([weight.shape[1] for weight in weights])
-    filters = np.empty((rows.sum(), FILTER_COLUMNS))
+    shapes = np.array([weight.shape for weight in weights])
+    filters = np.empty((shapes[:, 0].sum(), FILTER_COLUMNS))
     layers = np.full((len(weights), LAYER_COLUMNS), np.nan)
     layers[:, INTERVAL] = 1
-    tensors = addresses([*weights, *gradients])
-    measure(tensors[: len(weights)], tensors[len(weights) :], addresses(before), rows, lengths, keep, filters, layers)
-    quartiles = np.empty((len(tensors), 3))
-    Quartiles(np.tile(rows * lengths, 2)).measure(tensors, quartiles)
-    layers[:, WEIGHT_QUARTILES : WEIGHT_QUARTILES + 3] = quartiles[: len(weights)]
-    layers[:, GRADIENT_QUARTILES : GRADIENT_QUARTILES + 3] = quartiles[len(weights) :]
+    tensors = [[0 if one is None else one.ctypes.data for one in kind] for kind in (weights, gradients, before)]
+    sampler = sampler or Sampler(shapes.prod(axis=1))
+    places = sampler.offsets, sampler.indices, sampler.keys, sampler.guesses
+    measure(np.array(tensors, np.uint64), shapes, keep, filters, layers, *places)
     return layers, filters
 
 
@@ -158,12 +151,45 @@ def test_keeping_copies_the_weights_in_the_same_pass():
 
 
 def test_quartiles_are_sampled_at_the_same_places_every_time():
-    values = np.random.default_rng(3).normal(size=100_000).astype(np.float32)
-    first, second = np.empty((1, 3)), np.empty((1, 3))
-    sampler = Quartiles(np.array([values.size]))
-    sampler.measure(addresses([values]), first)
-    sampler.measure(addresses([values]), second)
+    values = np.random.default_rng(3).normal(size=(1, 100_000)).astype(np.float32)
+    sampler = Sampler(np.array([values.size]))
+    first, second = (run([values], [values], [values], sampler=sampler)[0] for _ in range(2))
     np.testing.assert_array_equal(first, second)
+    quartiles = first[0, WEIGHT_QUARTILES : WEIGHT_QUARTILES + 3]
+    np.testing.assert_array_equal(quartiles, first[0, GRADIENT_QUARTILES : GRADIENT_QUARTILES + 3])
+    np.testing.assert_allclose(quartiles, np.quantile(values[0, sampler.indices], (0.25, 0.5, 0.75)), rtol=1e-6)
+
+
+@st.composite
+def samples(draw):
+    """A tensor of one row with ties, gaps, both signs, extremes, NaN and Inf, and others that came before it."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    size = draw(st.integers(1, SAMPLE))
+    kinds = (
+        lambda: random.normal(size=size) * 10.0 ** draw(st.integers(-30, 30)),
+        lambda: random.integers(-2, 3, size),
+        lambda: np.sign(random.normal(size=size)) * 10.0 ** random.uniform(-40, 38, size),
+        lambda: np.where(random.random(size) < 0.9, 1.0, random.normal(size=size)),
+        lambda: np.nextafter(np.float32(1), np.float32(2)) * np.ones(size),
+    )
+    made = []
+    for _ in range(3):
+        values = draw(st.sampled_from(kinds))().astype(np.float32)
+        values[random.random(size) < draw(st.sampled_from([0.0, 0.0, 0.1, 1.0]))] = draw(special)
+        made.append(values[None])
+    return made
+
+
+@settings(max_examples=300, deadline=None)
+@given(samples())
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value", "ignore:divide by zero")
+def test_quartiles_are_exact_whatever_was_measured_before(tensors):
+    sampler = Sampler(np.array([tensors[0].size]))
+    for values in tensors:
+        found = run([values], [None], [values], sampler=sampler)[0][0, WEIGHT_QUARTILES : WEIGHT_QUARTILES + 3]
+        finite = values[np.isfinite(values)].astype(np.float64)
+        expected = np.quantile(finite, (0.25, 0.5, 0.75)) if finite.size else np.full(3, np.nan)
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=0)
 
 
 def test_statistics_have_the_agreed_names_and_describe_themselves():

@@ -62,7 +62,7 @@ def test_an_automatic_interval_grows_until_it_fits_and_shrinks_again():
 
 def test_automatic_intervals_are_recorded_with_the_data(tmp_path, monkeypatch):
     """A recorder that finds itself expensive records more rarely, says so, and covers every iteration once."""
-    monkeypatch.setattr(steps.Schedule, "observe_step", lambda self, _: self._steps.append(1e-4))
+    monkeypatch.setattr(steps.Schedule, "observe_step", lambda self, _: self._steps.append(1e-5))
     model = small()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     with Recorder(tmp_path / "run", model, optimizer, overhead=0.5) as recorder:
