@@ -138,7 +138,14 @@ def _has_filters(module: nn.Module, key: str) -> bool:
 def _kind(module: nn.Module, key: str) -> str:
     if _is_bias(key):
         return "Bias"
-    return type(module).__name__ if "weight" in key or isinstance(module, ParametrizationList) else "Parameter"
+    return kind_of(module) if "weight" in key or isinstance(module, ParametrizationList) else "Parameter"
+
+
+def kind_of(module: nn.Module) -> str:
+    """Return the class of a module; FSDP2 makes it another one of the same, `FSDPConv2d` of `Conv2d`."""
+    kind = type(module)
+    sharded = any(base.__name__ == "FSDPModule" for base in kind.__mro__)
+    return kind.__name__.removeprefix("FSDP") if sharded else kind.__name__
 
 
 def _filters_first(tensor: Tensor, groups: int) -> Tensor:

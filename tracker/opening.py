@@ -15,6 +15,7 @@ from deeptracker.data_model.folder import access, holds_nothing
 from deeptracker.data_model.manifest import Manifest, read_root
 from deeptracker.data_model.vocabulary import SCALARS, Description, Layer
 from deeptracker.data_model.writer import RunWriter
+from deeptracker.tracker.layers import kind_of
 from deeptracker.tracker.statistics import FILTER_STATISTICS, LAYER_STATISTICS
 
 
@@ -24,7 +25,7 @@ def describe(
     """Return what the run says about itself; parameters that JSON does not know become text."""
     plain = tuple((str(key), _plain(value)) for key, value in (parameters or {}).items())
     inner = getattr(model, "_orig_mod", getattr(model, "module", model))
-    return Description(name or path.name, type(inner).__name__, tuple(classes), plain)
+    return Description(name or path.name, kind_of(inner), tuple(classes), plain)
 
 
 def _plain(value: Any) -> Any:

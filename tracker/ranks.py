@@ -75,6 +75,14 @@ class Announcement:
         """Count one more announcement of this process, if it is in a process group."""
         self._key = f"deeptracker/{next(_numbers)}" if in_group() else ""
 
+    def store(self) -> Any:
+        """Return a store of the process group for messages about this recorder; RecordingError without a group."""
+        if not self._key:
+            raise RecordingError("Sharded weights need the process group that they were sharded in.")
+        from torch.distributed.distributed_c10d import PrefixStore
+
+        return PrefixStore(f"{self._key}/", _store())
+
     def make(self, values: Mapping[str, Any]) -> None:
         """Tell the other ranks; on the first rank."""
         if self._key:
