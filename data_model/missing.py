@@ -25,6 +25,16 @@ def recorded(values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     return marked
 
 
+def narrowed(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return float64 values as float32; what is missing stays missing, and a recorded NaN recorded."""
+    narrow: NDArray[np.float32] = values.astype(np.float32)
+    unknown = np.isnan(values)
+    if unknown.any():
+        marks = np.where(is_missing(values[unknown]), _MISSING_BITS[4], _RECORDED_NAN[4])
+        bits(narrow)[unknown] = marks.astype(np.uint32)
+    return narrow
+
+
 def bits(values: NDArray[np.floating[Any]]) -> NDArray[np.unsignedinteger[Any]]:
     """Return the same memory seen as unsigned integers of the same width."""
     return values.view(np.uint32 if values.dtype.itemsize == 4 else np.uint64)

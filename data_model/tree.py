@@ -26,7 +26,8 @@ class ArrayTree:
         self._nodes: dict[str, zarr.Array[Any] | zarr.Group] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         for path, metadata in committed.items():
-            node = self._root[path]
+            with zarr.config.set({"array.write_empty_chunks": True}):
+                node = self._root[path]
             if isinstance(node, zarr.Array) and node.shape != tuple(metadata["shape"]):
                 node.resize(tuple(metadata["shape"]))
             self._nodes[path] = node
@@ -63,9 +64,13 @@ class ArrayTree:
         self._shapes[path] = shape
 
     def create(self, path: str, **options: Any) -> zarr.Array[Any]:
-        """Create an array with zarr's own options, and the groups above it."""
+        """Create an array with zarr's own options, and the groups above it.
+
+        Chunks of nothing but NaN are written too: zarr would take recorded NaN for the fill value and leave them out.
+        """
         parent, _, name = path.rpartition("/")
-        array = self._group(parent).create_array(name, overwrite=True, **options)
+        config: Any = {"write_empty_chunks": True}
+        array = self._group(parent).create_array(name, overwrite=True, config=config, **options)
         self._nodes[path] = array
         return array
 

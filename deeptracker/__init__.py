@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deeptracker.data_model.run import Run, open_run
+    from deeptracker.tracker.own import statistic
     from deeptracker.tracker.recorder import Recorder
 
 __version__ = "0.1.0"
-__all__ = ["Recorder", "Run", "__version__", "open_run"]
+__all__ = ["Recorder", "Run", "__version__", "open_run", "statistic"]
+
+_RECORDING = {"Recorder": "recorder", "statistic": "own"}
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is asked for: viewing works without torch, recording without Panel."""
-    if name == "Recorder":
+    if name in _RECORDING:
         try:
-            from deeptracker.tracker.recorder import Recorder
+            module = import_module(f"deeptracker.tracker.{_RECORDING[name]}")
         except ModuleNotFoundError as error:
             if error.name != "torch":
                 raise
             raise ImportError("Recording needs PyTorch: pip install 'deeptracker[recorder]'.", name="torch") from error
-        return Recorder
+        return getattr(module, name)
     if name in ("Run", "open_run"):
         from deeptracker.data_model import run
 

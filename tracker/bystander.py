@@ -14,6 +14,7 @@ class Bystander:
     def __init__(self, iteration: int) -> None:
         """Start to count at an iteration."""
         self.iteration = iteration
+        self.overhead = 0.0
         self.pending = Pending()
 
     def before(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from deeptracker.tracker.kernel import measure
 from deeptracker.tracker.layers import RecordedLayer
@@ -43,9 +44,13 @@ class Measure:
         return len(self._layers)
 
     @property
-    def bytes(self) -> int:
-        """Bytes of all weights as float32."""
-        return 4 * int(self._shapes.prod(axis=1).sum())
+    def before(self) -> Sequence[Tensor]:
+        """The weights as they were remembered: float32, with the filters on the first axis, one tensor a layer."""
+        return self._before
+
+    def bytes_of(self, chosen: Sequence[int]) -> int:
+        """Bytes that the weights of the layers with these numbers take as float32."""
+        return 4 * int(self._shapes.prod(axis=1)[list(chosen)].sum())
 
     def copy_filters(self, out: Float64) -> None:
         """Copy what was measured of every filter, in network order, to float64 (filter, column of `totals`)."""
@@ -77,9 +82,10 @@ class Measure:
         )
         del held
 
-    def weights(self) -> list[NDArray[np.float32]]:
-        """Return a copy of every layer's weight, float32, in the shape of its description."""
-        return [np.array(recorded.arrange(recorded.weight).numpy()) for recorded in self._layers]
+    def weights(self, chosen: Sequence[int]) -> list[NDArray[np.float32]]:
+        """Return a copy of the weights of the layers with these numbers, float32, in the shape of the description."""
+        layers = [self._layers[number] for number in chosen]
+        return [np.array(recorded.arrange(recorded.weight).numpy()) for recorded in layers]
 
     def _warm_up(self) -> None:
         """Measure once for nothing, so that the first step does not wait for the compiler."""

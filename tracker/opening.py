@@ -13,10 +13,10 @@ from torch import nn
 from deeptracker.data_model.errors import NotARunError, RecordingError
 from deeptracker.data_model.folder import access, holds_nothing
 from deeptracker.data_model.manifest import Manifest, read_root
-from deeptracker.data_model.vocabulary import SCALARS, Description, Layer
+from deeptracker.data_model.vocabulary import ACTIVATIONS, FILTERS, LAYERS, SCALARS, Description
 from deeptracker.data_model.writer import RunWriter
+from deeptracker.tracker.contents import Contents
 from deeptracker.tracker.layers import kind_of
-from deeptracker.tracker.statistics import FILTER_STATISTICS, LAYER_STATISTICS
 
 
 def describe(
@@ -37,7 +37,7 @@ def _plain(value: Any) -> Any:
 
 
 def open_writer(
-    path: Path, description: Description, layers: Sequence[Layer], resume: bool, iteration: int | None = None
+    path: Path, description: Description, contents: Contents, resume: bool, iteration: int | None = None
 ) -> RunWriter:
     """Return the writer of a new run, or with `resume` of the run at `path`, where there is one.
 
@@ -49,10 +49,17 @@ def open_writer(
     with access(path):
         fresh = not resume or holds_nothing(path)
     if fresh:
-        return RunWriter.create(path, description, layers, LAYER_STATISTICS, FILTER_STATISTICS)
+        return RunWriter.create(
+            path,
+            description,
+            contents.layers,
+            contents.layer_statistics,
+            contents.filter_statistics,
+            contents.activations,
+        )
     if not path.is_dir():
         raise NotARunError(f"{path} is a file, not a run to resume.")
-    difference = _difference(read_root(path)[0], layers)
+    difference = _difference(read_root(path)[0], contents)
     if difference:
         raise RecordingError(f"{path} cannot be resumed with this model: {difference}. Record to another path.")
     writer = RunWriter.resume(path, before=iteration)
@@ -73,18 +80,21 @@ def _note_gap(writer: RunWriter, iteration: int | None) -> None:
         )
 
 
-def _difference(run: Manifest, layers: Sequence[Layer]) -> str:
-    then, now = [layer.name for layer in run.layers], [layer.name for layer in layers]
+def _difference(run: Manifest, contents: Contents) -> str:
+    then, now = [layer.name for layer in run.layers], [layer.name for layer in contents.layers]
     if then != now:
         changed = sorted(set(then) ^ set(now)) or ["their order"]
         return f"it has {len(then)} layers, the model has {len(now)}; they differ in {', '.join(changed[:3])}"
-    for old, new in zip(run.layers, layers, strict=True):
+    for old, new in zip(run.layers, contents.layers, strict=True):
         if old.shape != new.shape or old.filters != new.filters:
             return f"layer {old.name} has shape {old.shape} there and {new.shape} here"
-    names = [one.name for one in LAYER_STATISTICS], [one.name for one in FILTER_STATISTICS]
-    recorded = run.layer_statistics, run.filter_statistics
-    if names != tuple([one.name for one in statistics] for statistics in recorded):
-        return "it holds other statistics, from another version of DeepTracker"
+    there = run.statistics
+    here = {LAYERS: contents.layer_statistics, FILTERS: contents.filter_statistics, ACTIVATIONS: contents.activations}
+    for family, statistics in here.items():
+        before, after = [one.name for one in there[family]], [one.name for one in statistics]
+        if before != after:
+            names = ", ".join(sorted(set(before) ^ set(after))[:3]) or "their order"
+            return f"its statistics of {family} differ in {names}: give the same statistics and activations again"
     return ""
 
 

@@ -27,12 +27,17 @@ def check_options(
         raise RecordingError(f"optimizers holds a {strangers[0]}; give the torch optimizers that train the model.")
     if hooks and not optimizers:
         raise RecordingError("optimizers is empty; give at least one, or pass hooks=False and call step() yourself.")
-    if not 0 < overhead <= 1:
-        raise RecordingError(f"overhead is {overhead!r}; give a share of the training time above 0, up to 1 (0.04).")
+    check_budget(overhead)
     if not (flush_seconds > 0 and math.isfinite(flush_seconds)):
         raise RecordingError(f"flush_seconds is {flush_seconds!r}; give seconds above 0.")
     if on_error not in ("raise", "warn"):
         raise RecordingError(f'on_error is {on_error!r}; give "raise" or "warn".')
+
+
+def check_budget(overhead: float) -> None:
+    """Raise RecordingError unless this is a share of the training's time."""
+    if not 0 < overhead <= 1:
+        raise RecordingError(f"overhead is {overhead!r}; give a share of the training time above 0, up to 1 (0.04).")
 
 
 def check_parameters(model: nn.Module, optimizers: Sequence[Optimizer]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -13,22 +13,17 @@ from torch import nn
 from torch.optim import Optimizer
 
 from deeptracker.data_model.errors import RecordingError, RunAccessError
-from deeptracker.tracker.background import Background
-from deeptracker.tracker.block import Block
+from deeptracker.tracker.assembly import Parts, Wanted, assemble, find
 from deeptracker.tracker.bystander import Bystander
+from deeptracker.tracker.guard import Guard
 from deeptracker.tracker.held import HeldGradients
-from deeptracker.tracker.layers import find_layers
-from deeptracker.tracker.measure import Measure
-from deeptracker.tracker.opening import describe, first_iteration, last_of, open_writer
-from deeptracker.tracker.options import check_options, check_parameters, hook, skipped, uncompiled
+from deeptracker.tracker.opening import describe
+from deeptracker.tracker.options import check_budget, check_options, check_parameters, hook, skipped, uncompiled
+from deeptracker.tracker.own import OwnStatistic
 from deeptracker.tracker.ranks import Announcement, is_first
 from deeptracker.tracker.schedule import Every
-from deeptracker.tracker.snapshots import SnapshotBudget
-from deeptracker.tracker.steps import Steps, every_schedules
+from deeptracker.tracker.steps import Steps
 from deeptracker.tracker.validation import Results, Validation
-from deeptracker.tracker.validation_log import ValidationLog
-
-_BLOCKS = 3
 
 
 class Recorder:
@@ -64,6 +59,12 @@ class Recorder:
         *,
         every: Every = "auto",
         filters_every: Every = "auto",
+        activations: bool | str | Iterable[str] = False,
+        activations_every: Every = "auto",
+        biases: bool = False,
+        statistics: Sequence[OwnStatistic] = (),
+        snapshots: bool | str | Iterable[str] = True,
+        snapshots_every: Every = "auto",
         overhead: float = 0.04,
         flush_seconds: float = 5.0,
         resume: bool = False,
@@ -72,15 +73,20 @@ class Recorder:
         name: str = "",
         classes: Iterable[str] = (),
         parameters: Mapping[str, Any] | None = None,
-        biases: bool = False,
-        snapshots: bool = True,
         hooks: bool = True,
     ) -> None:
         """Start a new run, or continue one.
 
-        `every` and `filters_every` are the intervals of the layer and the filter statistics, in iterations; scalars
-        are kept at every iteration. "auto" keeps the layers' share of the training time within `overhead`, and
-        records the filters at every 16th iteration (or at every record of the layers, where those are rarer).
+        `every`, `filters_every` and `activations_every` are the intervals of the statistics of layers, filters and
+        activations, in iterations; scalars are kept at every iteration. "auto" keeps recording within `overhead`, a
+        share of the training's time, and records the filters at every 16th iteration (or at every record of the
+        layers, where those are rarer). `schedule` changes them later.
+        `activations`: record what these layers put out: True for all, or names of layers and blocks.
+        `biases`: record the biases too, each as a layer of its own (`conv1.bias`).
+        `statistics`: functions decorated with `deeptracker.statistic`, recorded of every layer or filter.
+        `snapshots`: keep the weights of all layers (True), of the layers and blocks named, or, with False, only when
+        `snapshot()` asks for it. "auto" as `snapshots_every` keeps them at validations, for networks small enough: at
+        most 64 MB in all, at every validation at first and more rarely later on; a number, at that interval.
         `flush_seconds`: at most so much of the training is lost if the process is killed.
         `resume`: continue the run at `path` after its last committed iteration, or start it where there is none.
         `iteration`: the number of optimizer steps that the model has had already, as its checkpoint says. A resumed
@@ -89,9 +95,6 @@ class Recorder:
         `on_error`: when recording fails (a full disk, a layer that changes its shape), raise RecordingError once, or
         warn once and let training go on unrecorded. What is wrong with a call's arguments is raised in any case.
         `name`, `classes` and `parameters` (hyperparameters) describe the run.
-        `biases`: record the biases too, each as a layer of its own (`conv1.bias`).
-        `snapshots`: keep the weights at validations too, for networks small enough: at most 64 MB in all, at every
-        validation at first and more rarely later on. `snapshot()` keeps them at any time.
         `hooks`: with False no optimizer is hooked, and the training loop calls `step()` after every iteration.
 
         Raises RunExistsError where a run is and `resume` is not set, RunLockedError where another process records,
@@ -99,60 +102,61 @@ class Recorder:
         make no sense and for a resumed run of another network.
         """
         self.path = Path(path)
-        self._process = os.getpid()
         self._optimizers = [optimizers] if isinstance(optimizers, Optimizer) else list(optimizers)
-        self._classes = [str(one) for one in classes]
-        self._hooked, self._on_error = hooks, on_error
+        self._classes, self._hooked, self._on_error = [str(one) for one in classes], hooks, on_error
         check_options(self._optimizers, overhead, flush_seconds, on_error, hooks)
-        every_schedules(every, filters_every, overhead, 0)
-        recorded = find_layers(model, biases)
+        wanted = Wanted(
+            every,
+            filters_every,
+            activations if isinstance(activations, bool | str) else tuple(activations),
+            activations_every,
+            biases,
+            tuple(statistics),
+            snapshots if isinstance(snapshots, bool | str) else tuple(snapshots),
+            snapshots_every,
+            overhead,
+            flush_seconds,
+            resume,
+            iteration,
+        )
+        layers = find(model, wanted)
         if hooks:
             check_parameters(model, self._optimizers)
-        self._closed = self._failed = self._stands_by = False
+        self._guard = Guard(self.path, on_error, lambda: self.iteration)
+        self._parts: Parts | None = None
         announcement = Announcement()
-        if not is_first():
-            self._stand_by(announcement.hear())
-            return
-        self._measure = Measure(recorded)
-        layers = [one.layer for one in recorded]
-        self._budget = SnapshotBudget(self._measure.bytes) if snapshots else None
-        blocks = [Block(len(layers), sum(layer.filters for layer in layers)) for _ in range(_BLOCKS)]
-        description = describe(self.path, name, model, self._classes, parameters)
-        with announcement:
-            try:
-                writer = open_writer(self.path, description, layers, resume, iteration)
-            except RunAccessError as error:
-                if on_error == "raise":
-                    raise
-                self._stand_by({"iteration": iteration or 0})
-                announcement.make({"iteration": self.iteration})
-                self._fail(error, on_error)
-                return
-        first = first_iteration(writer, iteration)
-        announcement.make({"iteration": first})
-        shape = tuple(writer.manifest.thumbnail_shape)
-        size = (shape[0], shape[1]) if shape else None
-        pictured = writer.manifest.images if size else 0
-        last_validation, self._last_snapshot = last_of(writer, "validation"), last_of(writer, "snapshots")
-        self._background = Background(writer, blocks, flush_seconds)
-        self._validations = ValidationLog(self._background, last_validation, pictured, size)
-        schedules = every_schedules(every, filters_every, overhead, first)
-        self._steps: Steps | Bystander = Steps(self._measure, self._optimizers, self._background, *schedules, first)
+        self._steps: Steps | Bystander
+        if is_first():
+            description = describe(self.path, name, model, self._classes, parameters)
+            with announcement:
+                try:
+                    self._parts = assemble(self.path, description, layers, self._optimizers, wanted)
+                    self._steps = self._parts.steps
+                except RunAccessError as error:
+                    if on_error == "raise":
+                        raise
+                    self._steps = Bystander(iteration or 0)
+                    self._guard.recording(error)
+            announcement.make({"iteration": self.iteration})
+        else:
+            # The recorder of a rank that does not record counts iterations as rank 0 does, and keeps nothing.
+            self._steps = Bystander(int(announcement.hear().get("iteration", 0)))
+        self._held = None
         self._handles = hook(self._optimizers, self._before_step, self._after_step) if hooks else []
-        self._held = None if hooks else HeldGradients(recorded, lambda: self._steps.due)
-        if not hooks:
-            self._steps.before()
-
-    def _stand_by(self, heard: Mapping[str, Any]) -> None:
-        """Be the recorder of a rank that does not record: count iterations as rank 0 does, and keep nothing."""
-        self._stands_by, self._held = True, None
-        self._steps = Bystander(int(heard.get("iteration", 0)))
-        self._handles = hook(self._optimizers, self._before_step, self._after_step) if self._hooked else []
+        if not hooks and self._parts:
+            steps = self._parts.steps
+            self._held = HeldGradients(layers, lambda: steps.due)
+            self._before()
 
     @property
     def iteration(self) -> int:
         """Number of optimizer steps taken so far, over all sessions of the run: the number of the next iteration."""
         return self._steps.iteration
+
+    @property
+    def overhead(self) -> float:
+        """What recording has taken of the training's time so far, as a share, on the training's own thread."""
+        return self._steps.overhead
 
     @uncompiled
     def log(self, **scalars: Any) -> None:
@@ -172,15 +176,44 @@ class Recorder:
         without an error. There is one validation at an iteration: a second one is left out, with a warning.
         """
         self._steps.pause()
-        wants = (lambda _: False) if self._stands_by else self._validations.wants_thumbnail
+        wants = self._parts.validations.wants_thumbnail if self._parts else lambda _: False
         return Validation(self.iteration, len(self._classes), wants, self._keep)
 
     def snapshot(self) -> None:
-        """Keep the weights of all layers as they are now; a second snapshot at one iteration would be the same."""
-        if not self._recording() or self._last_snapshot >= self.iteration:
+        """Keep the weights as they are now, of the layers in `snapshots`; a second one at an iteration is the same."""
+        if self._recording() and self._parts:
+            self._steps.pause()
+            snapshots = self._parts.snapshots
+            self._guard.attempt(lambda: snapshots.take(self.iteration))
+
+    def schedule(
+        self,
+        *,
+        every: Every | None = None,
+        filters_every: Every | None = None,
+        activations_every: Every | None = None,
+        snapshots_every: Every | None = None,
+        overhead: float | None = None,
+    ) -> None:
+        """Record at other intervals, or within another budget, from the step to come on; what is left out stays.
+
+        For instance `schedule(every=1)` when the loss begins to rise. The change is noted in the run.
+        RecordingError for intervals that make no sense, and for `activations_every` where none are recorded.
+        """
+        if overhead is not None:
+            check_budget(overhead)
+        if not self._recording() or not self._parts:
             return
-        self._steps.pause()
-        self._guard(self._snapshot)
+        if activations_every is not None and self._parts.activations is None:
+            raise RecordingError("activations_every was given, but the recorder was made without activations.")
+        if snapshots_every is not None:
+            self._parts.snapshots.change(snapshots_every)
+        self._parts.steps.change(every, filters_every, activations_every, overhead)
+        given: dict[str, Any] = {"every": every, "filters_every": filters_every, "activations_every": activations_every}
+        given |= {"snapshots_every": snapshots_every, "overhead": overhead}
+        said = {key: value for key, value in given.items() if value is not None}
+        iteration = self.iteration
+        self._parts.background.submit(lambda writer: writer.note("schedule", iteration=iteration, **said))
 
     @uncompiled
     def step(self) -> None:
@@ -190,15 +223,18 @@ class Recorder:
         """
         if self._hooked:
             raise RecordingError("The optimizers' hooks record every step; pass hooks=False to call step() yourself.")
-        if self._recording():
-            self._guard(self._by_hand)
-        else:
-            self._steps.iteration += 1
+        if self._held is None:
+            self._after()
+            return
+        with self._held.lent():
+            self._after()
+        self._held.watch()
+        self._before()
 
     def flush(self) -> None:
         """Return when everything recorded so far is on disk, readable by others."""
-        if self._recording():
-            self._background.flush()
+        if self._recording() and self._parts:
+            self._parts.background.flush()
             self._recording()
 
     def close(self) -> None:
@@ -211,37 +247,35 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None and self._recording("warn"):
+        if kind is not None and self._parts and self._recording("warn"):
             said = {"kind": kind.__name__, "message": f"{error}"[:500], "iteration": self.iteration}
-            self._background.submit(lambda writer: writer.note("training ended by an exception", **said))
+            self._parts.background.submit(lambda writer: writer.note("training ended by an exception", **said))
         self._close("warn" if kind is not None else self._on_error)
 
     def _close(self, on_error: str) -> None:
-        if self._closed or os.getpid() != self._process:
+        if self._guard.closed or not self._guard.ours:
             return
         for handle in self._handles:
             handle.remove()
         if self._held is not None:
             self._held.remove()
-        if self._stands_by:
-            self._closed = True
-            return
-        left = self._steps.pending.take()
-        if left:
-            iteration = self.iteration
-            self._background.submit(
-                lambda writer: writer.note("logged after the last step", at_iteration=iteration, **left)
-            )
-        self._background.close()
+        if self._parts:
+            self._end(self._parts)
         try:
             self._recording(on_error)
         finally:
-            self._closed = True
+            self._guard.closed = True
 
-    def _snapshot(self) -> None:
-        iteration, weights = self.iteration, self._measure.weights()
-        self._last_snapshot = iteration
-        self._background.submit(lambda writer: writer.append_snapshot(iteration, weights), self._measure.bytes)
+    def _end(self, parts: Parts) -> None:
+        if parts.activations:
+            parts.activations.close()
+        left, iteration, overhead = parts.steps.pending.take(), self.iteration, round(self.overhead, 4)
+        if left:
+            parts.background.submit(
+                lambda writer: writer.note("logged after the last step", at_iteration=iteration, **left)
+            )
+        parts.background.submit(lambda writer: writer.note("overhead", iteration=iteration, share=overhead))
+        parts.background.close()
 
     def _before_step(self, *_: Any) -> None:
         self._before()
@@ -250,58 +284,32 @@ class Recorder:
         if optimizer is self._optimizers[-1] and not skipped(optimizer):
             self._after()
 
-    def _by_hand(self) -> None:
-        assert self._held is not None
-        with self._held.lent():
-            self._steps.after()
-        self._held.watch()
-        self._steps.before()
-
     def _before(self) -> None:
         if self._recording():
-            self._guard(self._steps.before)
+            self._guard.attempt(self._steps.before)
 
     def _after(self) -> None:
         if self._recording():
-            self._guard(self._steps.after)
+            self._guard.attempt(self._steps.after)
+            if self._parts and self._parts.snapshots.due(self.iteration):
+                self.snapshot()
         else:
             # The training loop may still ask for the iteration to decide when to validate.
             self._steps.iteration += 1
 
     def _keep(self, results: Results) -> None:
-        if not self._recording():
+        if not self._recording() or not self._parts:
             return
-        if self._validations.last >= results.iteration:
+        validations = self._parts.validations
+        if validations.last >= results.iteration:
             warnings.warn(f"A second validation at iteration {results.iteration} is left out.", stacklevel=3)
             return
-        self._guard(lambda: self._validations.add(results))
+        self._guard.attempt(lambda: validations.add(results))
         self._steps.pause()
-        if self._budget is not None and self._budget.grant():
+        if self._parts.snapshots.granted():
             self.snapshot()
 
     def _recording(self, on_error: str = "") -> bool:
         """Return whether to record; report, once, what has stopped the background thread."""
-        if os.getpid() != self._process or self._failed or self._stands_by:
-            return False
-        if self._closed:
-            raise RecordingError(f"The recorder of {self.path} is closed: nothing can be recorded any more.")
-        error = self._background.error
-        if error is not None:
-            self._fail(error, on_error or self._on_error)
-        return error is None
-
-    def _guard(self, record: Callable[[], None]) -> None:
-        try:
-            record()
-        except Exception as error:  # noqa: BLE001 - whatever it is, training may be meant to go on without it.
-            self._fail(error, self._on_error)
-
-    def _fail(self, error: Exception, on_error: str) -> None:
-        self._failed = True
-        message = (
-            f"Recording into {self.path} has stopped at iteration {self.iteration}: {type(error).__name__}: {error} "
-            "What was committed before is kept; solve the cause and continue with resume=True."
-        )
-        if on_error == "raise":
-            raise RecordingError(message) from error
-        warnings.warn(message, RuntimeWarning, stacklevel=4)
+        error = self._parts.background.error if self._parts else None
+        return self._guard.recording(error, on_error)

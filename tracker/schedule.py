@@ -37,14 +37,23 @@ class Schedule:
 
         RecordingError for an `every` or `overhead` that makes no sense.
         """
-        self._automatic = every == "auto"
-        self._overhead = overhead
-        self.interval = 1 if every == "auto" else check_every(name, every)
-        # A resumed run goes on at the multiples it was recorded at before.
-        self.next = -(-first // self.interval) * self.interval
+        self._name = name
+        self.overhead = overhead
+        self.interval, self.next = 1, 0
+        self.change(every, first)
         self._costs: deque[float] = deque(maxlen=_WINDOW)
         self._steps: deque[float] = deque(maxlen=_WINDOW)
         self._recorded = 0
+
+    def change(self, every: Every, iteration: int) -> None:
+        """Take another interval, from its first multiple from `iteration` on; RecordingError for one without sense.
+
+        "auto" goes on from the interval as it is. A resumed run goes on at the multiples it was recorded at before.
+        """
+        if every != "auto":
+            self.interval = check_every(self._name, every)
+        self.automatic = every == "auto"
+        self.next = -(-iteration // self.interval) * self.interval
 
     def due(self, iteration: int) -> bool:
         """Return whether the iteration is to be recorded."""
@@ -62,12 +71,19 @@ class Schedule:
         """Tell what a record cost, before `recorded`; return whether the interval has changed because of it."""
         self._costs.append(seconds)
         self._recorded += 1
-        if not self._automatic or not self._steps or self._recorded % _CHOOSE_EVERY:
+        if not self.automatic or not self._steps or self._recorded % _CHOOSE_EVERY:
             return False
-        chosen = choose_interval(median(self._costs), median(self._steps), self._overhead, self.interval)
+        chosen = choose_interval(median(self._costs), median(self._steps), self.overhead, self.interval)
         changed = chosen != self.interval
         self.interval = chosen
         return changed
+
+    @property
+    def share(self) -> float:
+        """What recording at this interval takes of the training's time, as far as it was measured; 0 before."""
+        if not self._costs or not self._steps:
+            return 0.0
+        return median(self._costs) / self.interval / max(median(self._steps), 1e-9)
 
     @property
     def measured(self) -> dict[str, float]:

@@ -1,6 +1,12 @@
-"""How often weight snapshots are taken by themselves, so that they never outgrow their budget."""
+"""When weights are kept whole, and of which layers: at validations within a budget, at an interval, and on request."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+from deeptracker.tracker.background import Background
+from deeptracker.tracker.measure import Measure
+from deeptracker.tracker.schedule import Every, check_every
 
 SNAPSHOT_BYTES = 64 << 20
 """Bytes of automatic snapshots that one recorder writes, before compression."""
@@ -38,3 +44,47 @@ class SnapshotBudget:
         while stride < 1 << 30 and self._left * 2 * stride <= self._budget:
             stride *= 2
         return stride
+
+
+class Snapshots:
+    """Keeps the weights of chosen layers. One iteration has one snapshot: a second one would be the same."""
+
+    def __init__(
+        self,
+        measure: Measure,
+        background: Background,
+        chosen: Sequence[int],
+        automatic: bool,
+        every: Every,
+        last: int,
+    ) -> None:
+        """Keep the layers with the numbers `chosen`; the last snapshot of the run so far was at iteration `last`.
+
+        With an `every`, at each such iteration; else where `automatic`, at validations as the budget allows.
+        """
+        self._measure, self._background = measure, background
+        self._chosen, self._last = list(chosen), last
+        self._bytes = measure.bytes_of(self._chosen)
+        self._automatic, self._budget = automatic, SnapshotBudget(self._bytes)
+        self._every: Every = "auto"
+        self.change(every)
+
+    def change(self, every: Every) -> None:
+        """Take another interval; RecordingError for one that makes no sense."""
+        self._every = every if every == "auto" else check_every("snapshots_every", every)
+
+    def due(self, iteration: int) -> bool:
+        """Return whether an interval asks for a snapshot after that many steps."""
+        return self._every != "auto" and iteration % self._every == 0
+
+    def granted(self) -> bool:
+        """Return whether the budget grants a snapshot at the validation that has just been."""
+        return self._automatic and self._every == "auto" and self._budget.grant()
+
+    def take(self, iteration: int) -> None:
+        """Keep the weights as they are now."""
+        if iteration <= self._last:
+            return
+        self._last = iteration
+        weights, chosen = self._measure.weights(self._chosen), self._chosen
+        self._background.submit(lambda writer: writer.append_snapshot(iteration, weights, chosen), self._bytes)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptracker.data_model.missing import recorded
+from deeptracker.data_model.missing import narrowed, recorded
 from deeptracker.data_model.vocabulary import Statistic
 from deeptracker.tracker.totals import Float64, Spread, Totals
 
@@ -24,11 +24,15 @@ _PAPER = "Liu et al., DeepTracker, ACM TIST 2018 (arXiv 1808.08531)"
 
 @dataclass(frozen=True)
 class Entry:
-    """A statistic, and the function that derives it; one of the gradient is missing where there is no gradient."""
+    """A statistic, and the function that derives it; one of the gradient is missing where there is no gradient.
+
+    The values of a `measured` one are complete as they are: what is missing in them is marked as such already.
+    """
 
     statistic: Statistic
     derive: Callable[[Totals], Float64]
     needs_gradient: bool = False
+    measured: bool = False
 
 
 def derive(entries: Sequence[Entry], table: Float64) -> NDArray[np.float32]:
@@ -40,8 +44,8 @@ def derive(entries: Sequence[Entry], table: Float64) -> NDArray[np.float32]:
     values = np.empty((*table.shape[:-2], len(entries), table.shape[-2]), np.float32)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         for number, entry in enumerate(entries):
-            values[..., number, :] = entry.derive(totals)
-    values = recorded(values).astype(np.float32, copy=False)
+            derived = entry.derive(totals)
+            values[..., number, :] = narrowed(derived) if entry.measured else recorded(derived.astype(np.float32))
     absent = ~totals.gradient.present
     if absent.any():
         for number, entry in enumerate(entries):

@@ -8,38 +8,49 @@ from time import perf_counter
 import numpy as np
 from torch.optim import Optimizer
 
+from deeptracker.tracker.activations import Activations
 from deeptracker.tracker.background import Background
+from deeptracker.tracker.contents import Contents
 from deeptracker.tracker.measure import Measure
+from deeptracker.tracker.own import OwnStatistics
+from deeptracker.tracker.plan import Plan
 from deeptracker.tracker.scalars import Pending, learning_rates
 from deeptracker.tracker.schedule import Every, Schedule
-from deeptracker.tracker.totals import INTERVAL, LAYER_COLUMNS
-
-FILTERS_EVERY = 16
+from deeptracker.tracker.totals import FILTER_COLUMNS, INTERVAL, LAYER_COLUMNS, Float64
 
 
 class Steps:
-    """Counts optimizer steps from `iteration` on, and records those that are due."""
+    """Counts optimizer steps from `iteration` on, and records what the plan has due."""
 
     def __init__(
         self,
+        contents: Contents,
         measure: Measure,
+        own: OwnStatistics | None,
+        activations: Activations | None,
         optimizers: Sequence[Optimizer],
         background: Background,
-        layers: Schedule,
-        filters: Schedule | None,
+        plan: Plan,
         iteration: int,
     ) -> None:
-        """Take the schedule of the layers and that of the filters (None: every 16th iteration)."""
+        """Take what measures, what keeps, and when. `own` and `activations` are None where there are none."""
         self.iteration = iteration
         self.pending = Pending()
-        self._measure, self._optimizers, self._background = measure, optimizers, background
-        self._layers, self._filters = layers, filters
-        self._next_filters = -(-iteration // FILTERS_EVERY) * FILTERS_EVERY
-        self._table = np.empty((measure.layers, LAYER_COLUMNS), np.float64)
+        self._measure, self._own, self._activations = measure, own, activations
+        self._optimizers, self._background, self._plan = optimizers, background, plan
+        self._table = np.empty((len(contents.layers), contents.layer_columns), np.float64)
+        self._own_filters = np.empty((contents.filters, contents.filter_columns - FILTER_COLUMNS), np.float64)
         self._remembered = -1
         self._spent = 0.0
         self._ended: float | None = None
         self._records = 0
+        self._recording_seconds = self._training_seconds = 0.0
+        self._look_ahead()
+
+    @property
+    def overhead(self) -> float:
+        """What recording took of the training's time so far, on the training's thread; 0 before the second step."""
+        return self._recording_seconds / self._training_seconds if self._training_seconds else 0.0
 
     def before(self) -> None:
         """Copy the weights, if the step to come is due and they have changed since they were copied last."""
@@ -52,69 +63,92 @@ class Steps:
     def after(self) -> None:
         """Record the step that has just been taken, as far as it is due. `before` was called before it."""
         start = perf_counter()
+        spent = self._spent + (self._activations.seconds if self._activations else 0.0)
         if self._ended is not None:
-            self._layers.observe_step(start - self._ended - self._spent)
+            step = start - self._ended - spent
+            self._plan.observe_step(step)
+            self._training_seconds += step
         try:
             self._record(start)
         finally:
             self.iteration += 1
             self._spent = 0.0
-            self._ended = perf_counter()
+            self._look_ahead()
+            now = perf_counter()
+            if self._ended is not None:
+                self._recording_seconds += spent + now - start
+            self._ended = now
+
+    @property
+    def due(self) -> bool:
+        """Whether the weights and gradients of the step to come are recorded."""
+        return self._due.layers or self._due.filters
 
     def pause(self) -> None:
         """Say that what comes now is not training: the time until the next step is not that of a step."""
         self._ended = None
 
-    @property
-    def due(self) -> bool:
-        """Whether the weights and gradients of the step to come are recorded."""
-        by_themselves = self._filters is not None and self._filters.due(self.iteration)
-        return self._layers.due(self.iteration) or by_themselves
+    def change(
+        self,
+        every: Every | None,
+        filters_every: Every | None,
+        activations_every: Every | None,
+        overhead: float | None,
+    ) -> None:
+        """Record at other intervals, or in another budget, from the step to come on; None leaves one as it is."""
+        self._plan.change(self.iteration, every, filters_every, activations_every, overhead)
+        self._look_ahead()
 
-    def _filters_due(self, layers: bool) -> bool:
-        if self._filters is not None:
-            return self._filters.due(self.iteration)
-        return layers and self.iteration >= self._next_filters
+    def _look_ahead(self) -> None:
+        self._due = self._plan.due(self.iteration)
+        if self._activations is not None:
+            self._activations.due = self._due.activations
 
     def _record(self, start: float) -> None:
-        layers = self._layers.due(self.iteration)
-        filters = self._filters_due(layers)
+        due, plan, iteration = self._due, self._plan, self.iteration
         rates = learning_rates(self._optimizers)
-        if layers or filters:
-            self._measure.measure(self._table, remember=self._layers.interval == 1)
-            self._remembered = self.iteration + 1 if self._layers.interval == 1 else -1
-        if layers:
+        if due.layers or due.filters:
+            every_step = plan.layers.interval == 1
+            if self._own is not None:
+                # First: with `remember` the kernel overwrites the weights before the step.
+                self._own.measure(self._measure.before, self._table[:, LAYER_COLUMNS:], self._own_filters)
+            self._measure.measure(self._table, remember=every_step)
+            self._remembered = iteration + 1 if every_step else -1
+        activations = self._take_activations() if due.activations else None
+        if due.layers:
             self._account(perf_counter() - start + self._spent)
         with self._background as block:
-            if layers:
-                self._table[:, INTERVAL] = self._layers.interval
-                block.add_layers(self.iteration, self._layers.interval, self._table)
-                self._layers.recorded(self.iteration)
-            if filters:
-                block.add_filters(self.iteration, self._plan_filters(), self._measure.copy_filters)
-            block.add_scalars(self.iteration, {**rates, **self.pending.take()})
+            if due.layers:
+                self._table[:, INTERVAL] = plan.layers.interval
+                block.add_layers(iteration, plan.recorded_layers(iteration), self._table)
+            if due.filters:
+                block.add_filters(iteration, plan.recorded_filters(iteration), self._fill_filters)
+            if activations is not None:
+                block.add_activations(iteration, plan.recorded_activations(iteration), activations)
+            block.add_scalars(iteration, {**rates, **self.pending.take()})
 
-    def _plan_filters(self) -> int:
-        """Set when the filters are due next; return how many iterations that is."""
-        if self._filters is not None:
-            self._filters.recorded(self.iteration)
-            return self._filters.interval
-        interval = max(FILTERS_EVERY, self._layers.interval)
-        self._next_filters = self.iteration + interval
-        return interval
+    def _fill_filters(self, out: Float64) -> None:
+        if not self._own_filters.size:
+            self._measure.copy_filters(out)
+            return
+        self._measure.copy_filters(out[:, :FILTER_COLUMNS])
+        out[:, FILTER_COLUMNS:] = self._own_filters
+
+    def _take_activations(self) -> Float64:
+        assert self._activations is not None
+        start, seconds = perf_counter(), self._activations.seconds
+        values = self._activations.take()
+        if self._plan.observe_activations(seconds + perf_counter() - start):
+            self._note_interval("activations", self._plan.activations)
+        return values
 
     def _account(self, seconds: float) -> None:
-        """Tell the schedule what the record cost, the background's share included; note a new interval."""
+        """Tell the plan what the record cost, the background's share included; note a new interval."""
         self._records += 1
-        iteration = self.iteration
-        if self._layers.observe_cost(seconds + self._background.seconds / self._records):
-            values = {"iteration": iteration, "interval": self._layers.interval, **self._layers.measured}
-            self._background.submit(lambda writer: writer.note("interval", **values))
+        if self._plan.observe_layers(seconds + self._background.seconds / self._records):
+            self._note_interval("layers", self._plan.layers)
 
-
-def every_schedules(
-    every: Every, filters_every: Every, overhead: float, first: int
-) -> tuple[Schedule, Schedule | None]:
-    """Return the schedule of the layers, and that of the filters (None: with the layers, every 16th iteration)."""
-    filters = None if filters_every == "auto" else Schedule(filters_every, overhead, first, name="filters_every")
-    return Schedule(every, overhead, first), filters
+    def _note_interval(self, family: str, schedule: Schedule | None) -> None:
+        assert schedule is not None
+        values = {"family": family, "iteration": self.iteration, "interval": schedule.interval, **schedule.measured}
+        self._background.submit(lambda writer: writer.note("interval", **values))

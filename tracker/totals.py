@@ -83,6 +83,11 @@ class Totals:
         counts: Float64 = self._table[..., ABOVE + exponent]
         return counts
 
+    def column(self, number: int) -> Float64:
+        """Return a column by its number: those behind the kernel's hold the user's own statistics."""
+        values: Float64 = self._table[..., number]
+        return values
+
     @property
     def interval(self) -> Float64:
         """Iterations from this record to the next."""

@@ -14,6 +14,7 @@ import xarray as xr
 
 from deeptracker.data_model import logs
 from deeptracker.data_model.errors import NotARunError, RecordingError, RunExistsError, RunLockedError
+from deeptracker.data_model.missing import is_missing, recorded
 from deeptracker.data_model.run import open_run
 from deeptracker.data_model.vocabulary import Description
 from deeptracker.data_model.writer import RunWriter
@@ -55,6 +56,25 @@ def test_stock_xarray_opens_a_live_run_up_to_its_last_shard(tmp_path: Path) -> N
     assert xr.open_datatree(tmp_path / "run", engine="zarr")["layers/level_0/value"].sizes["iteration"] == 1024
     assert open_run(tmp_path / "run").layers.sizes["iteration"] == 1500
     writer.close()
+
+
+@pytest.mark.parametrize("records", [5, 16, 40])
+def test_a_statistic_that_was_nan_all_the_time_is_not_one_that_was_not_recorded(
+    tmp_path: Path, small_shards: None, records: int
+) -> None:
+    values = wild(0, records)
+    values[:, 1] = np.nan
+    values[:, 1, 0] = recorded(values[:, 1, 0])
+    start(tmp_path / "run").close()
+    for first, last in ((0, records // 2), (records // 2, records)):
+        writer = RunWriter.resume(tmp_path / "run")
+        writer.append_layers(np.arange(first, last), values[first:last])
+        writer.append_scalars(np.arange(first, last), {"loss": recorded(np.full(last - first, np.nan))})
+        writer.close()
+    run = open_run(tmp_path / "run")
+    np.testing.assert_array_equal(is_missing(run.layers["second"].values), [[False, True, True]] * records)
+    assert run.query("second", layers=[0], buckets=1)["nonfinite"].sum() == records
+    assert not is_missing(run.scalars["loss"].values).any()
 
 
 def test_nothing_is_visible_before_it_is_committed(tmp_path: Path) -> None:

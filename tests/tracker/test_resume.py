@@ -97,7 +97,7 @@ def test_a_training_that_goes_on_from_an_earlier_checkpoint_is_as_if_uninterrupt
     first.run(recorder, 33)
     if killed:
         recorder.flush()
-        recorder._background._writer.abandon()
+        recorder._parts.background._writer.abandon()
     else:
         recorder.close()
     second = Training.load(tmp_path / "checkpoint.pt")
@@ -135,7 +135,7 @@ def test_a_new_run_may_begin_where_its_checkpoint_ends(tmp_path):
     run = open_run(tmp_path / "run")
     np.testing.assert_array_equal(run.layers.iteration, [7, 8])
     np.testing.assert_array_equal(run.scalars.loss, training.losses[7:])
-    assert not run.notes
+    assert [note["key"] for note in run.notes] == ["overhead"]
 
 
 @pytest.mark.parametrize("iteration", [-1, True])

@@ -1,0 +1,111 @@
+"""Putting a recorder together: what is recorded of which layers, what measures it, and what writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+from torch.optim import Optimizer
+
+from deeptracker.data_model.vocabulary import Description
+from deeptracker.tracker.activations import Activations
+from deeptracker.tracker.background import Background
+from deeptracker.tracker.block import Block
+from deeptracker.tracker.contents import contents
+from deeptracker.tracker.layers import RecordedLayer, find_layers, select_layers
+from deeptracker.tracker.measure import Measure
+from deeptracker.tracker.opening import first_iteration, last_of, open_writer
+from deeptracker.tracker.own import OwnStatistic, OwnStatistics
+from deeptracker.tracker.plan import Plan
+from deeptracker.tracker.schedule import Every, check_every
+from deeptracker.tracker.snapshots import Snapshots
+from deeptracker.tracker.steps import Steps
+from deeptracker.tracker.validation_log import ValidationLog
+
+_BLOCKS = 3
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a recorder was asked to record, and when: arguments of `Recorder`, which says what they mean."""
+
+    every: Every
+    filters_every: Every
+    activations: bool | str | Iterable[str]
+    activations_every: Every
+    biases: bool
+    statistics: Sequence[OwnStatistic]
+    snapshots: bool | str | Iterable[str]
+    snapshots_every: Every
+    overhead: float
+    flush_seconds: float
+    resume: bool
+    iteration: int | None
+
+    def chosen(self, option: str, layers: Sequence[RecordedLayer]) -> list[int]:
+        """Return the numbers of the layers that an option, `activations` or `snapshots`, is wanted of."""
+        value = getattr(self, option)
+        if isinstance(value, bool):
+            return list(range(len(layers))) if value else []
+        names = [value] if isinstance(value, str) else list(value)
+        return select_layers(layers, names, option)
+
+    def plan(self, activations: bool, iteration: int) -> Plan:
+        """Return the schedules from an iteration on; RecordingError for intervals that make no sense."""
+        every = self.activations_every if activations else None
+        return Plan(self.every, self.filters_every, every, self.overhead, iteration)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a recorder consists of while it records."""
+
+    background: Background
+    steps: Steps
+    activations: Activations | None
+    snapshots: Snapshots
+    validations: ValidationLog
+
+
+def find(model: nn.Module, wanted: Wanted) -> list[RecordedLayer]:
+    """Return the layers to record; RecordingError where an option makes no sense for them."""
+    layers = find_layers(model, wanted.biases)
+    wanted.plan(bool(wanted.chosen("activations", layers)), 0)
+    for name, every in (("activations_every", wanted.activations_every), ("snapshots_every", wanted.snapshots_every)):
+        if every != "auto":
+            check_every(name, every)
+    wanted.chosen("snapshots", layers)
+    return layers
+
+
+def assemble(
+    path: Path,
+    description: Description,
+    layers: Sequence[RecordedLayer],
+    optimizers: Sequence[Optimizer],
+    wanted: Wanted,
+) -> Parts:
+    """Open the run and put the parts together; raises what opening raises, and RecordingError for a bad statistic."""
+    watched = wanted.chosen("activations", layers)
+    own = OwnStatistics(wanted.statistics, layers) if wanted.statistics else None
+    content = contents([one.layer for one in layers], wanted.statistics, activations=bool(watched))
+    measure = Measure(layers)
+    writer = open_writer(path, description, content, wanted.resume, wanted.iteration)
+    first = first_iteration(writer, wanted.iteration)
+    last_validation, last_snapshot = last_of(writer, "validation"), last_of(writer, "snapshots")
+    shape = tuple(writer.manifest.thumbnail_shape)
+    size = (shape[0], shape[1]) if shape else None
+    pictured = writer.manifest.images if size else 0
+    background = Background(writer, [Block(content) for _ in range(_BLOCKS)], wanted.flush_seconds)
+    activations = Activations(layers, watched) if watched else None
+    plan = wanted.plan(bool(watched), first)
+    kept = wanted.chosen("snapshots", layers) or list(range(len(layers)))
+    return Parts(
+        background,
+        Steps(content, measure, own, activations, optimizers, background, plan, first),
+        activations,
+        Snapshots(measure, background, kept, wanted.snapshots is not False, wanted.snapshots_every, last_snapshot),
+        ValidationLog(background, last_validation, pictured, size),
+    )

@@ -1,0 +1,56 @@
+"""Whether recording still goes on, and what a failure means for the training: an error, or one warning."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from deeptracker.data_model.errors import RecordingError
+
+
+class Guard:
+    """Knows whether to record, and reports once what has stopped it. In a forked child it never records."""
+
+    def __init__(self, path: Path, on_error: str, iteration: Callable[[], int]) -> None:
+        """Guard the recording into a run at `path`; `iteration` tells where a failure came."""
+        self._path, self._on_error, self._iteration = path, on_error, iteration
+        self._process = os.getpid()
+        self._failed = False
+        self.closed = False
+
+    @property
+    def ours(self) -> bool:
+        """Whether this is the process that made the recorder."""
+        return os.getpid() == self._process
+
+    def recording(self, error: Exception | None, on_error: str = "") -> bool:
+        """Return whether to record; report an error that has stopped it, in another manner where `on_error` says one.
+
+        RecordingError where the recorder is closed.
+        """
+        if self._failed or not self.ours:
+            return False
+        if self.closed:
+            raise RecordingError(f"The recorder of {self._path} is closed: nothing can be recorded any more.")
+        if error is not None:
+            self._fail(error, on_error or self._on_error)
+        return error is None
+
+    def attempt(self, record: Callable[[], None]) -> None:
+        """Do something whose failure ends the recording."""
+        try:
+            record()
+        except Exception as error:  # noqa: BLE001 - whatever it is, training may be meant to go on without it.
+            self._fail(error, self._on_error)
+
+    def _fail(self, error: Exception, on_error: str) -> None:
+        self._failed = True
+        message = (
+            f"Recording into {self._path} has stopped at iteration {self._iteration()}: {type(error).__name__}: "
+            f"{error} What was committed before is kept; solve the cause and continue with resume=True."
+        )
+        if on_error == "raise":
+            raise RecordingError(message) from error
+        warnings.warn(message, RuntimeWarning, stacklevel=4)

@@ -1,0 +1,117 @@
+"""Which families are recorded at which iterations, and how they share the budget."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from deeptracker.tracker.schedule import Every, Schedule
+
+FILTERS_EVERY = 16
+
+
+class Due(NamedTuple):
+    """What is to be recorded of an iteration."""
+
+    layers: bool
+    filters: bool
+    activations: bool
+
+
+class Plan:
+    """The schedules of layers, filters and activations.
+
+    Automatic intervals share `overhead`, the part of the training's time that recording may take: what the other
+    families are measured to take is left to the layers, never less than a half of it; activations get a quarter.
+    Filters, whose numbers the layers' pass brings along, are recorded with every 16th iteration of the layers
+    unless they have an interval of their own.
+    """
+
+    def __init__(
+        self,
+        every: Every,
+        filters_every: Every,
+        activations_every: Every | None,
+        overhead: float,
+        iteration: int = 0,
+    ) -> None:
+        """Begin at an iteration; `activations_every` is None where none are recorded. RecordingError for nonsense."""
+        self.overhead = overhead
+        self.layers = Schedule(every, overhead, iteration)
+        self.filters: Schedule | None = None
+        self._next_filters = 0
+        self._change_filters(filters_every, iteration)
+        self.activations = (
+            None
+            if activations_every is None
+            else Schedule(activations_every, overhead / 4, iteration, name="activations_every")
+        )
+
+    def due(self, iteration: int) -> Due:
+        """Return what is to be recorded of an iteration."""
+        layers = self.layers.due(iteration)
+        filters = self.filters.due(iteration) if self.filters else layers and iteration >= self._next_filters
+        return Due(layers, filters, self.activations is not None and self.activations.due(iteration))
+
+    def change(
+        self,
+        iteration: int,
+        every: Every | None = None,
+        filters_every: Every | None = None,
+        activations_every: Every | None = None,
+        overhead: float | None = None,
+    ) -> None:
+        """Take other intervals from an iteration on, or another budget; None leaves them. RecordingError as ever."""
+        if overhead is not None:
+            self.overhead = overhead
+            if self.activations is not None:
+                self.activations.overhead = overhead / 4
+        if every is not None:
+            self.layers.change(every, iteration)
+        if filters_every is not None:
+            self._change_filters(filters_every, iteration)
+        if activations_every is not None and self.activations is not None:
+            self.activations.change(activations_every, iteration)
+
+    def recorded_layers(self, iteration: int) -> int:
+        """Say that the layers were recorded; return how many iterations that stands for."""
+        self.layers.recorded(iteration)
+        return self.layers.interval
+
+    def recorded_filters(self, iteration: int) -> int:
+        """Say that the filters were recorded; return how many iterations that stands for."""
+        if self.filters is not None:
+            self.filters.recorded(iteration)
+            return self.filters.interval
+        interval = max(FILTERS_EVERY, self.layers.interval)
+        self._next_filters = iteration + interval
+        return interval
+
+    def recorded_activations(self, iteration: int) -> int:
+        """Say that the activations were recorded; return how many iterations that stands for."""
+        assert self.activations is not None
+        self.activations.recorded(iteration)
+        return self.activations.interval
+
+    def observe_step(self, seconds: float) -> None:
+        """Tell how long a training step took without any recording."""
+        self.layers.observe_step(seconds)
+        if self.activations is not None:
+            self.activations.observe_step(seconds)
+
+    def observe_layers(self, seconds: float) -> bool:
+        """Tell what recording the layers, and filters, took; return whether their interval has changed by it."""
+        others = self.activations.share if self.activations is not None else 0.0
+        self.layers.overhead = max(self.overhead - others, self.overhead / 2)
+        return self.layers.observe_cost(seconds)
+
+    def observe_activations(self, seconds: float) -> bool:
+        """Tell what recording the activations took; return whether their interval has changed because of it."""
+        assert self.activations is not None
+        return self.activations.observe_cost(seconds)
+
+    def _change_filters(self, every: Every, iteration: int) -> None:
+        if every == "auto":
+            self.filters = None
+            self._next_filters = -(-iteration // FILTERS_EVERY) * FILTERS_EVERY
+        else:
+            self.filters = Schedule(every, self.overhead, iteration, name="filters_every")
