@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 from deeptracker.app.theme import THEMES
+from deeptracker.app.wall.run_source import layer_statistics
 from deeptracker.data_model.selection import Selection
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def apply(address: Address, selection: Selection, run: Run) -> None:
     for name, belongs in known.items():
         if name in values:
             values[name] = [item for item in values[name] if belongs(item)]
-    if values.get("statistic") not in {statistic.name for statistic in run.layer_statistics}:
+    if values.get("statistic") not in {statistic.name for statistic in layer_statistics(run)}:
         values.pop("statistic", None)
     selection.param.update(**values)
 

@@ -52,7 +52,16 @@ def _train(path: str | os.PathLike[str], digits: Digits, iterations: int, progre
     }
     accuracy = 0.0
     with Recorder(
-        path, model, optimizer, every=1, filters_every=1, flush_seconds=2, classes=CLASSES, parameters=parameters
+        path,
+        model,
+        optimizer,
+        every=1,
+        filters_every=1,
+        activations=True,
+        activations_every=10,
+        flush_seconds=2,
+        classes=CLASSES,
+        parameters=parameters,
     ) as recorder:
         for x, y in _batches(digits, iterations, progress, seed):
             if recorder.iteration % VALIDATE_EVERY == 0:

@@ -15,7 +15,7 @@ from deeptracker.app.views.base import View
 from deeptracker.app.wall import layout
 from deeptracker.app.wall.order import by_shape
 from deeptracker.app.wall.plot import Wall
-from deeptracker.app.wall.run_source import DistributionSource, SeriesSource, distributions
+from deeptracker.app.wall.run_source import DistributionSource, SeriesSource, distributions, layer_statistics
 from deeptracker.app.wall.source import EnvelopeSource
 from deeptracker.data_model.vocabulary import Statistic
 
@@ -25,11 +25,11 @@ GUTTER = 168
 
 
 def statistic_options(statistics: list[Statistic]) -> dict[str, str]:
-    """Return the choosable statistics by label, updates first; a median stands for the whole distribution."""
+    """Return the choosable statistics by label, the user's own first; a median stands for the whole distribution."""
     whole = {f"{group}_median": group for group in distributions(statistics)}
     inner = {f"{group}_{part}" for group in whole.values() for part in ("q1", "q3")}
-    ranks = {"update": 0, "weight": 1, "gradient": 2}
-    ordered = sorted(statistics, key=lambda one: (ranks.get(one.group, 3), one.name not in whole))
+    ranks = {"own": 0, "update": 1, "weight": 2, "gradient": 3, "activation": 4}
+    ordered = sorted(statistics, key=lambda one: (ranks.get(one.group, len(ranks)), one.name not in whole))
     named = [(f"{whole[one.name]} distribution" if one.name in whole else one.name, one.name) for one in ordered]
     return {label.replace("_", " "): name for label, name in named if name not in inner}
 
@@ -54,13 +54,13 @@ class Layers(View):
         session = self.session
         self._wall: Wall | None = None
         self._layers = [layer.name for layer in session.run.layer_list]
-        if not self._layers or not session.run.layer_statistics:
+        if not self._layers or not layer_statistics(session.run):
             return notice("No layers recorded", "This run holds no statistics of layers.")
-        self._statistics = {one.name: one for one in session.run.layer_statistics}
+        self._statistics = {one.name: one for one in layer_statistics(session.run)}
         self._tree = layout.tree_of(
             [layer.path for layer in session.run.layer_list], [name.rsplit(".", 1)[-1] for name in self._layers]
         )
-        options = statistic_options(session.run.layer_statistics)
+        options = statistic_options(layer_statistics(session.run))
         self._statistic = select(options, self._wanted(), "Statistic", 190)
         self._order = select(ORDERS, "network", "Order", 145)
         self._common = toggle("Common scale", "Draw all layers on one scale, so that they can be compared")

@@ -19,6 +19,11 @@ DISTRIBUTION = ("min", "q1", "median", "q3", "max")
 """The statistics of one group that together are a distribution: ends, quartiles, median."""
 
 
+def layer_statistics(run: Run) -> list[Statistic]:
+    """Return every statistic that has layers for its rows: of weights, gradients and updates, and of activations."""
+    return [*run.layer_statistics, *run.activation_statistics]
+
+
 def distributions(statistics: Sequence[Statistic]) -> list[str]:
     """Return the groups (`weight`, `gradient`) of which a whole distribution is recorded."""
     names = {statistic.name for statistic in statistics}
