@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
@@ -78,6 +78,26 @@ def find(model: nn.Module, wanted: Wanted) -> list[RecordedLayer]:
             check_every(name, every)
     wanted.chosen("snapshots", layers)
     return layers
+
+
+def extend(parts: Parts, known: Sequence[RecordedLayer], found: Sequence[RecordedLayer], wanted: Wanted) -> Parts:
+    """Take in the layers that have joined the model since: what is found beyond the layers known until now.
+
+    Layers keep their places, the new ones come behind them. Returns the parts that take over.
+    """
+    layers = [*known, *found]
+    watched = wanted.chosen("activations", layers)
+    own = OwnStatistics(wanted.statistics, layers) if wanted.statistics else None
+    content = contents([one.layer for one in layers], wanted.statistics, activations=bool(watched))
+    joined = [one.layer for one in found]
+    parts.background.exchange([Block(content) for _ in range(_BLOCKS)], lambda writer: writer.add_layers(joined))
+    measure = Measure(layers)
+    if parts.activations is not None:
+        parts.activations.close()
+    activations = Activations(layers, watched) if watched else None
+    parts.steps.take_over(content, measure, own, activations)
+    parts.snapshots.take_over(measure, wanted.chosen("snapshots", layers) or list(range(len(layers))))
+    return replace(parts, activations=activations)
 
 
 def assemble(

@@ -46,7 +46,8 @@ class Background:
         """Take over the writer: from here on only the background thread touches it. At least two blocks."""
         self._writer, self._flush_seconds = writer, flush_seconds
         self._changed = threading.Condition()
-        self._filling, *free = blocks
+        self._blocks = list(blocks)
+        self._filling, *free = self._blocks
         self._free = deque(free)
         self._tasks: deque[_Task] = deque()
         self._waiting_bytes = 0
@@ -85,6 +86,18 @@ class Background:
             self._wait(lambda: not self._waiting_bytes or self._waiting_bytes + size <= MOST_WAITING_BYTES)
             self._waiting_bytes += size
             self._tasks.append(_Task(job, size))
+            self._changed.notify_all()
+
+    def exchange(self, blocks: Sequence[Block], job: Job) -> None:
+        """Go on with blocks of another kind, once a job has been done that makes the run ready for them."""
+        with self._changed:
+            filled = self._filling
+            if filled.rows:
+                self._tasks.append(_Task(filled.write))
+            self._tasks.append(_Task(job))
+            self._blocks = list(blocks)
+            self._filling, *free = self._blocks
+            self._free = deque(free)
             self._changed.notify_all()
 
     def flush(self) -> None:
@@ -160,7 +173,8 @@ class Background:
                 self._waiting_bytes -= task.size
                 if task.block is not None:
                     task.block.clear()
-                    self._free.append(task.block)
+                    if task.block in self._blocks:
+                        self._free.append(task.block)
                 self._changed.notify_all()
 
     def _attempt(self, job: Job) -> None:

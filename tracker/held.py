@@ -35,6 +35,11 @@ class HeldGradients:
                 self._hooks[number][1].remove()
             self._hooks[number] = (weight, weight.register_hook(self._hold(number)))
 
+    def extend(self, layers: Sequence[RecordedLayer]) -> None:
+        """Hold the gradients of other layers from now on, of which the first are those so far."""
+        self._layers = layers
+        self.watch()
+
     @contextmanager
     def lent(self) -> Iterator[None]:
         """Within the `with` block parameters without a gradient have the one that was held; then all are let go."""

@@ -16,7 +16,7 @@ from deeptracker.data_model.manifest import Manifest, read_root
 from deeptracker.data_model.vocabulary import ACTIVATIONS, FILTERS, LAYERS, SCALARS, Description
 from deeptracker.data_model.writer import RunWriter
 from deeptracker.tracker.contents import Contents
-from deeptracker.tracker.layers import kind_of
+from deeptracker.tracker.layers import RecordedLayer, kind_of
 
 
 def describe(
@@ -63,6 +63,7 @@ def open_writer(
     if difference:
         raise RecordingError(f"{path} cannot be resumed with this model: {difference}. Record to another path.")
     writer = RunWriter.resume(path, before=iteration)
+    writer.add_layers(contents.layers[len(writer.layers) :])
     _note_gap(writer, iteration)
     return writer
 
@@ -80,12 +81,24 @@ def _note_gap(writer: RunWriter, iteration: int | None) -> None:
         )
 
 
+def in_order_of(path: Path, layers: Sequence[RecordedLayer]) -> list[RecordedLayer]:
+    """Return the layers in the order of the run at `path`, where there is one; those it has not come behind.
+
+    A layer that joined the network while it was recorded comes last in the run, wherever the network has it.
+    """
+    with access(path):
+        if holds_nothing(path):
+            return list(layers)
+    places = {layer.name: place for place, layer in enumerate(read_root(path)[0].layers)}
+    return sorted(layers, key=lambda one: places.get(one.layer.name, len(places)))
+
+
 def _difference(run: Manifest, contents: Contents) -> str:
     then, now = [layer.name for layer in run.layers], [layer.name for layer in contents.layers]
-    if then != now:
-        changed = sorted(set(then) ^ set(now)) or ["their order"]
-        return f"it has {len(then)} layers, the model has {len(now)}; they differ in {', '.join(changed[:3])}"
-    for old, new in zip(run.layers, contents.layers, strict=True):
+    if then != now[: len(then)]:
+        gone = [name for name in then if name not in now]
+        return f"it has {len(then)} layers, the model has {len(now)}; the model lacks {', '.join(gone[:3])}"
+    for old, new in zip(run.layers, contents.layers, strict=False):
         if old.shape != new.shape or old.filters != new.filters:
             return f"layer {old.name} has shape {old.shape} there and {new.shape} here"
     there = run.statistics

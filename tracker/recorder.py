@@ -13,11 +13,12 @@ from torch import nn
 from torch.optim import Optimizer
 
 from deeptracker.data_model.errors import RecordingError, RunAccessError
-from deeptracker.tracker.assembly import Parts, Wanted, assemble, find
+from deeptracker.tracker.assembly import Parts, Wanted, assemble, extend, find
 from deeptracker.tracker.bystander import Bystander
 from deeptracker.tracker.guard import Guard
 from deeptracker.tracker.held import HeldGradients
-from deeptracker.tracker.opening import describe
+from deeptracker.tracker.joining import Joining
+from deeptracker.tracker.opening import describe, in_order_of
 from deeptracker.tracker.options import check_budget, check_options, check_parameters, hook, skipped, uncompiled
 from deeptracker.tracker.own import OwnStatistic
 from deeptracker.tracker.ranks import Announcement, is_first
@@ -36,6 +37,8 @@ class Recorder:
     The change of the weights is always that of ONE step, whatever the interval: where not every iteration is
     recorded, the weights are copied right before a step that will be. So values stay comparable when the interval
     changes; the statistic `interval` tells how many iterations a record stands for.
+
+    Layers that join the model later, with a parameter group of their own, are recorded from then on.
 
     Where several processes train one network (DDP), every rank makes its recorder with the same arguments, and the
     loop is the same on all of them: rank 0 records, on the others a recorder only counts iterations.
@@ -119,7 +122,8 @@ class Recorder:
             resume,
             iteration,
         )
-        layers = find(model, wanted)
+        layers = self._layers = find(model, wanted)
+        self._wanted, self._joining = wanted, Joining(model, biases, self._optimizers)
         if hooks:
             check_parameters(model, self._optimizers)
         self._guard = Guard(self.path, on_error, lambda: self.iteration)
@@ -130,6 +134,7 @@ class Recorder:
             description = describe(self.path, name, model, self._classes, parameters)
             with announcement:
                 try:
+                    self._layers = layers = in_order_of(self.path, layers) if resume else layers
                     self._parts = assemble(self.path, description, layers, self._optimizers, wanted)
                     self._steps = self._parts.steps
                 except RunAccessError as error:
@@ -286,7 +291,20 @@ class Recorder:
 
     def _before(self) -> None:
         if self._recording():
+            if self._joining.noticed():
+                self._guard.attempt(self._join)
             self._guard.attempt(self._steps.before)
+
+    def _join(self) -> None:
+        """Record the layers too that the model has got since."""
+        if self._parts:
+            known, found = self._joining.find(self._layers)
+            if [*known, *found] == self._layers:
+                return
+            self._parts = extend(self._parts, known, found, self._wanted)
+            self._layers = [*known, *found]
+            if self._held is not None:
+                self._held.extend(self._layers)
 
     def _after(self) -> None:
         if self._recording():

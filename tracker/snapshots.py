@@ -62,12 +62,16 @@ class Snapshots:
 
         With an `every`, at each such iteration; else where `automatic`, at validations as the budget allows.
         """
-        self._measure, self._background = measure, background
-        self._chosen, self._last = list(chosen), last
-        self._bytes = measure.bytes_of(self._chosen)
+        self._background, self._last = background, last
+        self.take_over(measure, chosen)
         self._automatic, self._budget = automatic, SnapshotBudget(self._bytes)
         self._every: Every = "auto"
         self.change(every)
+
+    def take_over(self, measure: Measure, chosen: Sequence[int]) -> None:
+        """Go on with other layers."""
+        self._measure, self._chosen = measure, list(chosen)
+        self._bytes = measure.bytes_of(self._chosen)
 
     def change(self, every: Every) -> None:
         """Take another interval; RecordingError for one that makes no sense."""

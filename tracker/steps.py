@@ -36,15 +36,21 @@ class Steps:
         """Take what measures, what keeps, and when. `own` and `activations` are None where there are none."""
         self.iteration = iteration
         self.pending = Pending()
-        self._measure, self._own, self._activations = measure, own, activations
         self._optimizers, self._background, self._plan = optimizers, background, plan
-        self._table = np.empty((len(contents.layers), contents.layer_columns), np.float64)
-        self._own_filters = np.empty((contents.filters, contents.filter_columns - FILTER_COLUMNS), np.float64)
-        self._remembered = -1
+        self.take_over(contents, measure, own, activations)
         self._spent = 0.0
         self._ended: float | None = None
         self._records = 0
         self._recording_seconds = self._training_seconds = 0.0
+
+    def take_over(
+        self, contents: Contents, measure: Measure, own: OwnStatistics | None, activations: Activations | None
+    ) -> None:
+        """Go on with other layers; the background is ready for their contents."""
+        self._measure, self._own, self._activations = measure, own, activations
+        self._table = np.empty((len(contents.layers), contents.layer_columns), np.float64)
+        self._own_filters = np.empty((contents.filters, contents.filter_columns - FILTER_COLUMNS), np.float64)
+        self._remembered = -1
         self._look_ahead()
 
     @property
