@@ -23,6 +23,7 @@ class Commit:
         self.path = path
         self.stamp = root_stamp(path)
         self.manifest, nodes = read_root(path)
+        self._nodes = frozenset(nodes)
         self._group = _open_arrays(path)
         self.families: dict[str, FamilyReader] = {}
         self.validation = self.snapshots = None
@@ -57,6 +58,10 @@ class Commit:
             return pick(newest)
 
         return renew
+
+    def has(self, path: str) -> bool:
+        """Return whether the commit names an array."""
+        return path in self._nodes
 
     def array(self, path: str) -> zarr.Array:  # type: ignore[type-arg]
         """Return an array by path as the commit describes it."""

@@ -23,14 +23,6 @@ MISSING = -1
 LEARNED, FORGOTTEN, STAYED_RIGHT, STAYED_WRONG = (EVENTS.index(name) for name in ("n-y", "y-n", "y-y", "n-n"))
 
 
-def correctness(predicted: npt.NDArray[Any], classes: npt.NDArray[Any]) -> Codes:
-    """Return `correct` (validation, image) int8 from predicted classes (-1 missing) and each image's true
-    class."""
-    right = (predicted == classes[None, :]).astype(np.int8)
-    right[predicted < 0] = MISSING
-    return np.asarray(right)
-
-
 def events(correct: Codes) -> Codes:
     """Return the event of each image at each validation as an index into `EVENTS`, -1 where there is none.
 

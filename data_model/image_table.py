@@ -1,4 +1,8 @@
-"""The validation images: ids, classes and thumbnails, one row per image, in the order of the validation arrays."""
+"""The validation images: ids, classes and thumbnails, one row per image, in the order of the validation arrays.
+
+An image's class is the newest it was given. The classes that it had before are kept beside it, with the iteration of
+the validation that changed them: results of before that were judged by those.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,8 @@ from deeptracker.data_model.tree import ArrayTree
 GROUP = "images"
 _ROWS = 4096
 _THUMBNAILS = 64
+RELABELLED = ("image", "iteration", "before", "after")
+"""Columns of the table of classes that have changed: row, iteration of the validation, class before and after."""
 
 
 class ImageTable:
@@ -33,19 +39,57 @@ class ImageTable:
             self._rows = {str(one): row for row, one in enumerate(np.asarray(tree[f"{GROUP}/id"][:known]))}
             self._classes = np.asarray(tree[f"{GROUP}/class"][:known])
 
-    def place(self, ids: Sequence[str], classes: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return the row of each id, taking new ids in; where a known image has another class now, that holds."""
+    def place(
+        self, iteration: int, ids: Sequence[str], classes: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int64], dict[str, int]]:
+        """Return the row of each id, taking new ids in, and how many images were missing, new and relabelled.
+
+        Where a known image has another class now, that holds from now on.
+        """
         if len(set(ids)) != len(ids):
             raise RecordingError("An image came twice in one validation; give each image an id of its own.")
+        known = len(self._rows)
         fresh = [number for number, one in enumerate(ids) if one not in self._rows]
         if fresh:
             fresh.sort(key=lambda number: (int(classes[number]), number))
             self._append([ids[number] for number in fresh], classes[fresh])
         rows = np.array([self._rows[one] for one in ids], np.int64)
-        if np.any(self._classes[rows] != classes):
-            self._classes[rows] = classes
-            self._array("class", "int32", 0, (), ())[:] = self._classes
-        return rows
+        other = rows[self._classes[rows] != classes]
+        if len(other):
+            self._relabel(iteration, rows, classes)
+        missing = known + len(fresh) - len(ids)
+        return rows, {"missing": missing, "new": len(fresh) if known else 0, "relabelled": len(other)}
+
+    def _relabel(self, iteration: int, rows: NDArray[np.int64], classes: NDArray[np.int32]) -> None:
+        changed = self._classes[rows] != classes
+        before, after = self._classes[rows[changed]], classes[changed]
+        events = np.stack([rows[changed], np.full(len(before), iteration), before, after], axis=1).astype(np.int64)
+        table = self._table("relabelled", "int64", 0, (len(RELABELLED),), ("change", "column"))
+        table.resize((table.shape[0] + len(events), len(RELABELLED)))
+        table[-len(events) :] = events
+        self._set_classes(rows, classes)
+
+    def _set_classes(self, rows: NDArray[np.int64], classes: NDArray[np.integer[Any]]) -> None:
+        self._classes[rows] = classes
+        self._array("class", "int32", 0, (), ())[:] = self._classes
+
+    def cut(self, before: int) -> None:
+        """Give back the classes that images had at iteration `before`; images that came later stay known."""
+        if f"{GROUP}/relabelled" not in self._tree:
+            return
+        table = self._tree[f"{GROUP}/relabelled"]
+        events = np.asarray(table[:])
+        kept = int((events[:, 1] <= before).sum())
+        for row, _, earlier, _ in reversed(events[kept:].tolist()):
+            self._set_classes(np.array([row]), np.array([earlier]))
+        table.resize((kept, len(RELABELLED)))
+
+    def pictured(self) -> set[str]:
+        """Return the ids of the images that have a thumbnail."""
+        if f"{GROUP}/has_thumbnail" not in self._tree:
+            return set()
+        has = np.asarray(self._tree[f"{GROUP}/has_thumbnail"][:])
+        return {name for name, row in self._rows.items() if row < len(has) and has[row]}
 
     def _append(self, ids: Sequence[str], classes: NDArray[np.int32]) -> None:
         start, stop = len(self._rows), len(self._rows) + len(ids)
@@ -77,6 +121,18 @@ class ImageTable:
         dims: tuple[str, ...],
         rows: int = _ROWS,
     ) -> zarr.Array[Any]:
+        """Return an array with one entry per image, created when it is first needed."""
+        return self._table(name, dtype, fill, shape, ("image", *dims), rows)
+
+    def _table(
+        self,
+        name: str,
+        dtype: str,
+        fill: int,
+        shape: tuple[int, ...],
+        dims: tuple[str, ...],
+        rows: int = _ROWS,
+    ) -> zarr.Array[Any]:
         path = f"{GROUP}/{name}"
         if path in self._tree:
             return self._tree[path]
@@ -86,7 +142,7 @@ class ImageTable:
             chunks=(rows, *shape),
             dtype=dtype,
             fill_value=fill,
-            dimension_names=("image", *dims),
+            dimension_names=dims,
             compressors=codec(dtype),
         )
 

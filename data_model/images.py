@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from deeptracker.data_model.axis import IterationAxis
@@ -62,6 +63,18 @@ class Images:
                 columns[name] = reader.rows(name, first, stop, field, (index,))
         iteration = self.axis.iterations(first, stop)
         return ValidationResults(iteration, self.ids[index], self.image_class[index], **columns)
+
+    def relabelled(self) -> pd.DataFrame:
+        """Return each change of an image's class: its id, the validation's iteration, the class before and after."""
+        path = "images/relabelled"
+        table = np.asarray(self._commit.array(path)[:]) if self._commit.has(path) else np.zeros((0, 4), np.int64)
+        names = np.array([*self.class_names, "?"], dtype=object)
+        known = len(names) - 1
+        before, after = (np.where((column >= 0) & (column < known), column, known) for column in table[:, 2:].T)
+        rows = np.clip(table[:, 0], 0, max(len(self.ids) - 1, 0))
+        return pd.DataFrame(
+            {"image": self.ids[rows], "iteration": table[:, 1], "before": names[before], "after": names[after]}
+        )
 
     def class_series(self) -> tuple[NDArray[np.float32], IterationAxis]:
         """Return error, loss and probability per class, (validation, 3, class + 1), last column: all images."""

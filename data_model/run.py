@@ -17,6 +17,7 @@ from deeptracker.data_model import lock, run_data
 from deeptracker.data_model.commit import Commit, root_stamp
 from deeptracker.data_model.errors import DeepTrackerError, QueryError
 from deeptracker.data_model.images import Images
+from deeptracker.data_model.remarks import remarks
 from deeptracker.data_model.series import SeriesReader
 from deeptracker.data_model.validation_results import ValidationResults
 from deeptracker.data_model.vocabulary import ACTIVATIONS, LAYERS, Description, Layer, Statistic
@@ -81,6 +82,11 @@ class Run(param.Parameterized):
     def notes(self) -> list[dict[str, Any]]:
         """The recorder's own log: changed intervals, waits for the disk, resumes; oldest first."""
         return self._commit.manifest.notes
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was odd about the recording, a line each: cuts, gaps, waits, missing or repeated images."""
+        return remarks(self.notes)
 
     @property
     def iterations(self) -> tuple[int, int]:
@@ -167,6 +173,11 @@ class Run(param.Parameterized):
     def images(self) -> xr.Dataset:
         """Id and class of every validation image, over `image`."""
         return xr.Dataset({"class": ("image", self._images.image_class)}, coords={"id": ("image", self._images.ids)})
+
+    @property
+    def relabelled(self) -> pd.DataFrame:
+        """The images whose class has changed: `image`, `iteration` of the validation, class `before` and `after`."""
+        return self._images.relabelled()
 
     @property
     def snapshot_iterations(self) -> NDArray[np.int64]:

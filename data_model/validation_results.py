@@ -30,9 +30,17 @@ class ValidationResults:
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """Whether each image was taken for its own class, (validation, image); False also where not validated."""
-        same: NDArray[np.bool_] = self.predicted == self.image_class
-        return same
+        """Whether each image was taken for the class it had then, (validation, image); False where not validated.
+
+        By the rank, not by `image_class`: an image may have been given another class since.
+        """
+        first: NDArray[np.bool_] = self.rank == 0
+        return first
+
+    @property
+    def correct(self) -> NDArray[np.int8]:
+        """As `right`, (validation, image): 1 right, 0 wrong, -1 where the image was not validated."""
+        return np.where(self.seen, self.right, -1).astype(np.int8)
 
     @property
     def seen(self) -> NDArray[np.bool_]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -114,6 +115,8 @@ class RunWriter:
             with access(path):
                 writer = cls(path, manifest, nodes)
                 last = writer.last_iteration
+                if before is not None:
+                    writer._images.cut(before)
                 if writer._logs.restore(before):
                     manifest.generation += 1
                     writer.note("cut", before=before, last=last)
@@ -177,17 +180,25 @@ class RunWriter:
         predicted: NDArray[np.int32],
         probability: NDArray[np.float32],
         rank: NDArray[np.int32],
-    ) -> None:
+    ) -> dict[str, int]:
         """Append one finished validation: per image its class, the class it was taken for, the true class's
         probability and rank (0: it came first). Ids may come in any order; images left out are marked as such.
+
+        Return how many of the run's images were missing, and how many images were new or had another class before.
         """
-        columns = self._images.place(ids, classes)
+        columns, odd = self._images.place(iteration, ids, classes)
         self._logs.grow_images()
         row = self._logs.blank_validation()
         for name, values in (("predicted", predicted), ("probability", probability), ("rank", rank)):
             row[name][0, columns] = values
         log = self._logs["validation"]
         log.append(np.array([iteration], np.int64), 1, row)
+        return odd
+
+    @property
+    def pictured(self) -> set[str]:
+        """The ids of the images that have a thumbnail."""
+        return self._images.pictured()
 
     def add_thumbnails(self, ids: Sequence[str], images: NDArray[np.uint8]) -> None:
         """Keep small pictures, (n, height, width, 3) uint8; all of a run have one size. Ids may be new."""
@@ -226,8 +237,12 @@ class RunWriter:
 
     def note(self, key: str, **values: Any) -> None:
         """Put an event into the run's own log: a changed interval, a wait for the disk, a resume."""
-        self.manifest.notes.append({"key": key, "at": time.time(), **values})
-        del self.manifest.notes[:-MOST_NOTES]
+        notes = self.manifest.notes
+        notes.append({"key": key, "at": time.time(), **values})
+        if len(notes) > MOST_NOTES:
+            # The kind that there is most of loses its oldest: a thousand waits do not push out the one cut.
+            crowd, _ = Counter(one["key"] for one in notes).most_common(1)[0]
+            notes.remove(next(one for one in notes if one["key"] == crowd))
 
     def commit(self) -> None:
         """Make everything appended so far durable and visible, by one rename."""

@@ -16,7 +16,7 @@ from deeptracker.tracker.block import Block
 from deeptracker.tracker.contents import contents
 from deeptracker.tracker.layers import RecordedLayer, find_layers, select_layers
 from deeptracker.tracker.measure import Measure
-from deeptracker.tracker.opening import first_iteration, last_of, open_writer
+from deeptracker.tracker.opening import first_iteration, last_of, open_writer, thumbnails_of
 from deeptracker.tracker.own import OwnStatistic, OwnStatistics
 from deeptracker.tracker.plan import Plan
 from deeptracker.tracker.schedule import Every, check_every
@@ -115,9 +115,7 @@ def assemble(
     writer = open_writer(path, description, content, wanted.resume, wanted.iteration)
     first = first_iteration(writer, wanted.iteration)
     last_validation, last_snapshot = last_of(writer, "validation"), last_of(writer, "snapshots")
-    shape = tuple(writer.manifest.thumbnail_shape)
-    size = (shape[0], shape[1]) if shape else None
-    pictured = writer.manifest.images if size else 0
+    thumbnails = thumbnails_of(writer)
     background = Background(writer, [Block(content) for _ in range(_BLOCKS)], wanted.flush_seconds)
     activations = Activations(layers, watched) if watched else None
     plan = wanted.plan(bool(watched), first)
@@ -127,5 +125,5 @@ def assemble(
         Steps(content, measure, own, activations, optimizers, background, plan, first),
         activations,
         Snapshots(measure, background, kept, wanted.snapshots is not False, wanted.snapshots_every, last_snapshot),
-        ValidationLog(background, last_validation, pictured, size),
+        ValidationLog(background, last_validation, thumbnails),
     )

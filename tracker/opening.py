@@ -17,6 +17,7 @@ from deeptracker.data_model.vocabulary import ACTIVATIONS, FILTERS, LAYERS, SCAL
 from deeptracker.data_model.writer import RunWriter
 from deeptracker.tracker.contents import Contents
 from deeptracker.tracker.layers import RecordedLayer, kind_of
+from deeptracker.tracker.thumbnails import Thumbnails
 
 
 def describe(
@@ -115,6 +116,12 @@ def last_of(writer: RunWriter, family: str) -> int:
     """Return the last iteration of a family of the run; -1 when it has none."""
     entry = writer.manifest.logs.get(family)
     return -1 if entry is None else entry.axis.last
+
+
+def thumbnails_of(writer: RunWriter) -> Thumbnails:
+    """Return the maker of the thumbnails that the run still lacks."""
+    shape = tuple(writer.manifest.thumbnail_shape)
+    return Thumbnails(writer.pictured, (shape[0], shape[1]) if shape else None)
 
 
 def first_iteration(writer: RunWriter, iteration: int | None = None) -> int:

@@ -21,9 +21,10 @@ from deeptracker.tracker.joining import Joining
 from deeptracker.tracker.opening import describe, in_order_of
 from deeptracker.tracker.options import check_budget, check_options, check_parameters, hook, skipped, uncompiled
 from deeptracker.tracker.own import OwnStatistic
-from deeptracker.tracker.ranks import Announcement, is_first
+from deeptracker.tracker.ranks import Announcement, is_first, rank
 from deeptracker.tracker.schedule import Every
 from deeptracker.tracker.steps import Steps
+from deeptracker.tracker.thumbnails import Thumbnails
 from deeptracker.tracker.validation import Results, Validation
 
 
@@ -146,7 +147,8 @@ class Recorder:
         else:
             # The recorder of a rank that does not record counts iterations as rank 0 does, and keeps nothing.
             self._steps = Bystander(int(announcement.hear().get("iteration", 0)))
-        self._held = None
+        self._thumbnails = self._parts.validations.thumbnails if self._parts else Thumbnails()
+        self._held, self._dropped = None, False
         self._handles = hook(self._optimizers, self._before_step, self._after_step) if hooks else []
         if not hooks and self._parts:
             steps = self._parts.steps
@@ -174,15 +176,17 @@ class Recorder:
             for name, value in scalars.items():
                 self._steps.pending.log(name, value)
 
-    def validation(self) -> Validation:
+    def validation(self, *, gather: bool = False) -> Validation:
         """Return a `with` block that collects one pass over the validation set, batch by batch, by its `log`.
 
         It is recorded at the current `iteration` (what the network is after that many steps) when the block ends
         without an error. There is one validation at an iteration: a second one is left out, with a warning.
+
+        Of several ranks, what rank 0 logs is kept. With `gather`, each rank validates its own share of the images: they
+        are brought together when the block ends, and every rank has to come there.
         """
         self._steps.pause()
-        wants = self._parts.validations.wants_thumbnail if self._parts else lambda _: False
-        return Validation(self.iteration, len(self._classes), wants, self._keep)
+        return Validation(self.iteration, len(self._classes), self._thumbnails, self._keep, gather)
 
     def snapshot(self) -> None:
         """Keep the weights as they are now, of the layers in `snapshots`; a second one at an iteration is the same."""
@@ -317,6 +321,8 @@ class Recorder:
 
     def _keep(self, results: Results) -> None:
         if not self._recording() or not self._parts:
+            if not is_first():
+                self._say_dropped(len(results.ids))
             return
         validations = self._parts.validations
         if validations.last >= results.iteration:
@@ -326,6 +332,17 @@ class Recorder:
         self._steps.pause()
         if self._parts.snapshots.granted():
             self.snapshot()
+
+    def _say_dropped(self, images: int) -> None:
+        """Warn once that only rank 0 records; this is another one."""
+        if not self._dropped:
+            self._dropped = True
+            warnings.warn(
+                f"Rank {rank()} has validated {images} images, and only rank 0 records: their results are dropped. "
+                "Where each rank validates its own share, call recorder.validation(gather=True) on all.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
 
     def _recording(self, on_error: str = "") -> bool:
         """Return whether to record; report, once, what has stopped the background thread."""

@@ -1,83 +1,51 @@
-"""Validation results per image: the predicted class, and the probability and rank of the true class."""
+"""One pass over the validation set, collected batch by batch, maybe from several processes."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from deeptracker.data_model.errors import RecordingError
-from deeptracker.data_model.missing import recorded
-from deeptracker.tracker.thumbnails import check_images
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What a network made of some images, one value each: int32 classes, float32 probability, int32 rank."""
-
-    classes: NDArray[np.int32]
-    predicted: NDArray[np.int32]
-    probability: NDArray[np.float32]
-    rank: NDArray[np.int32]
-
-    def take(self, rows: Sequence[int]) -> Judged:
-        """Return the results of some of the images."""
-        index = np.asarray(rows, np.intp)
-        return Judged(self.classes[index], self.predicted[index], self.probability[index], self.rank[index])
-
-
-def judge(logits: Tensor, targets: Tensor) -> Judged:
-    """Return predicted class, softmax probability and rank of the true class (0: it came first).
-
-    `logits` is (image, class) on any device, `targets` (image,) class numbers. Of equal logits the lower class comes
-    first, as in `argmax`. A NaN logit ranks below all others, and makes the probability NaN.
-    """
-    logits = logits.detach().float()
-    truth = targets.detach().to(logits.device, torch.int64)
-    column = truth[:, None]
-    probability = torch.softmax(logits, dim=1).gather(1, column)[:, 0]
-    ranked = torch.where(logits.isnan(), -torch.inf, logits)
-    number = torch.arange(logits.shape[1], device=logits.device)
-    highest = ranked.amax(dim=1, keepdim=True)
-    predicted = torch.where(ranked == highest, number, logits.shape[1]).amin(dim=1)
-    true_logit = ranked.gather(1, column)
-    ahead = (ranked > true_logit) | ((ranked == true_logit) & (number < column))
-    return Judged(
-        truth.cpu().numpy().astype(np.int32),
-        predicted.cpu().numpy().astype(np.int32),
-        recorded(probability.cpu().numpy()).astype(np.float32, copy=False),
-        ahead.sum(dim=1).cpu().numpy().astype(np.int32),
-    )
+from deeptracker.tracker import ranks
+from deeptracker.tracker.judge import Judged, judge
+from deeptracker.tracker.thumbnails import Picture, Thumbnails
 
 
 @dataclass
 class Results:
-    """One finished validation: every image once."""
+    """One finished validation: every image once. Without images, `judged` is None."""
 
     iteration: int
     ids: list[str]
-    judged: Judged
-    images: list[Tensor | None]
-    repeated: int
-    """Results that were replaced by a later one of the same image."""
+    judged: Judged | None
+    pictures: dict[str, Picture]
+    repeated: list[str] = field(default_factory=list)
+    """Images of which an earlier result was replaced by a later one."""
 
 
 class Validation:
     """Collects one pass over the validation set; what is logged is kept when the `with` block ends without an error."""
 
-    def __init__(self, iteration: int, classes: int, wants: Callable[[str], bool], done: Callable[[Results], None]):
-        """Made by `Recorder.validation`. `wants` says whether an image still lacks a thumbnail."""
+    def __init__(
+        self,
+        iteration: int,
+        classes: int,
+        thumbnails: Thumbnails,
+        done: Callable[[Results], None],
+        gather: bool = False,
+    ) -> None:
+        """Made by `Recorder.validation`; `done` gets the results, with `gather` those of all ranks on the first."""
         self.iteration = iteration
-        self._classes, self._wants, self._done = classes, wants, done
+        self._classes, self._thumbnails, self._done, self._gather = classes, thumbnails, done, gather
         self._ids: list[str] = []
         self._judged: list[Judged] = []
-        self._images: list[Tensor | None] = []
+        self._pictures: dict[str, Picture] = {}
 
     def log(
         self,
@@ -85,27 +53,35 @@ class Validation:
         *,
         logits: Tensor,
         targets: Tensor | Sequence[int],
-        images: Tensor | None = None,
+        images: Any = None,
     ) -> None:
         """Log a batch: stable ids of its images, (image, class) logits and (image,) true class numbers.
 
-        `images` is (image, channel, height, width) or (image, height, width); the first picture of each id becomes
-        its thumbnail. An id that comes again replaces its earlier result. RecordingError when sizes do not fit.
+        `images`, (image, channel, height, width), (image, height, width) or one tensor, array, PIL image or path for
+        each id: the first picture of each id becomes its thumbnail. An id that comes again replaces its earlier
+        result, which is noted, with a warning. RecordingError when sizes do not fit.
         """
-        names = [str(one) for one in (ids.tolist() if isinstance(ids, Tensor) else ids)]
-        truth = torch.as_tensor(targets)
+        names = names_of(ids)
+        truth = torch.as_tensor(targets) if len(targets) else torch.zeros(0, dtype=torch.int64)
         self._check(names, logits, truth)
         if images is not None:
-            check_images(images, len(names))
-        self._ids += names
+            self._pictures.update(self._thumbnails.make(names, images))
         if names:
+            self._ids += names
             self._judged.append(judge(logits, truth))
-        for number, name in enumerate(names):
-            wanted = images is not None and self._wants(name)
-            self._images.append(images[number].detach().cpu().clone() if images is not None and wanted else None)
 
     def _check(self, names: Sequence[str], logits: Tensor, targets: Tensor) -> None:
         count = len(names)
+        if targets.ndim == 2 and targets.shape == logits.shape:
+            raise RecordingError(
+                f"targets has shape {tuple(targets.shape)}, one column per class; give the number of each image's true "
+                "class: targets.argmax(dim=1)."
+            )
+        if logits.ndim in (1, 2) and tuple(logits.shape) in ((count,), (count, 1)) and len(targets) == count != 0:
+            raise RecordingError(
+                f"The logits have shape {tuple(logits.shape)}, one value per image; of a network with a single output "
+                "z for two classes give both: x = z.reshape(-1, 1); logits=torch.cat([torch.zeros_like(x), x], dim=1)."
+            )
         if logits.ndim != 2 or logits.shape[0] != count or tuple(targets.shape) != (count,):
             raise RecordingError(
                 f"validation.log got {count} ids, logits of shape {tuple(logits.shape)} and targets of shape "
@@ -120,7 +96,8 @@ class Validation:
             raise RecordingError(f"targets has dtype {targets.dtype}; give the number of each image's true class.")
         if count and (int(targets.min()) < 0 or int(targets.max()) >= width):
             low, high = int(targets.min()), int(targets.max())
-            raise RecordingError(f"targets go from {low} to {high}; the logits have classes 0 to {width - 1}.")
+            without = " Leave images without a class out: those with targets >= 0 are to be logged." if low < 0 else ""
+            raise RecordingError(f"targets go from {low} to {high}; the logits have classes 0 to {width - 1}.{without}")
 
     def __enter__(self) -> Self:
         return self
@@ -128,18 +105,64 @@ class Validation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None and self._ids:
-            self._done(self._results())
+        results = self._results() if kind is None else None
+        if results is None:
+            self._thumbnails.forget(self._pictures)
+        if self._gather:
+            # Every rank must take part, also one that has failed: the others wait for it.
+            results = _merged(ranks.gather(results), self._thumbnails)
+        if results is not None and results.ids:
+            self._done(results)
 
     def _results(self) -> Results:
         last = {name: row for row, name in enumerate(self._ids)}
+        judged = Judged.join(self._judged) if self._judged else None
+        if judged is None or len(last) == len(self._ids):
+            return Results(self.iteration, self._ids, judged, self._pictures)
         rows = list(last.values())
-        parts = self._judged
-        judged = Judged(
-            np.concatenate([part.classes for part in parts]),
-            np.concatenate([part.predicted for part in parts]),
-            np.concatenate([part.probability for part in parts]),
-            np.concatenate([part.rank for part in parts]),
-        ).take(rows)
-        images = [self._images[row] for row in rows]
-        return Results(self.iteration, list(last), judged, images, len(self._ids) - len(rows))
+        replaced = [name for row, name in enumerate(self._ids) if last[name] != row]
+        return Results(self.iteration, list(last), judged.take(rows), self._pictures, list(dict.fromkeys(replaced)))
+
+
+def names_of(ids: Iterable[object] | Tensor) -> list[str]:
+    """Return ids as text; RecordingError for a single text, whose characters nobody means, and for nested ids."""
+    if isinstance(ids, str | bytes):
+        raise RecordingError(f"ids is the text {ids!r}; give a list or tensor with one id for each image.")
+    plain = ids.tolist() if isinstance(ids, Tensor) or hasattr(ids, "tolist") else ids
+    if not isinstance(plain, Iterable):
+        raise RecordingError(f"ids is {plain!r}; give a list or tensor with one id for each image.")
+    names = [one if type(one) is str else _name(one) for one in plain]
+    try:
+        "".join(names).encode()
+    except UnicodeEncodeError:  # Names of files whose bytes are no text; the store holds text only.
+        return [name.encode("utf-8", "backslashreplace").decode() for name in names]
+    return names
+
+
+def _name(one: object) -> str:
+    value = one.item() if isinstance(one, Tensor) and one.numel() == 1 else one
+    if isinstance(value, Tensor | list | tuple | dict):
+        raise RecordingError(f"An id is {str(value)[:80]!r}; give one number or text for each image.")
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def _merged(parts: list[Results | None] | None, thumbnails: Thumbnails) -> Results | None:
+    """Join what the ranks have found, on the first rank; None on the others, and where a rank has failed."""
+    if parts is None:
+        return None
+    whole = [part for part in parts if part is not None]
+    if len(whole) < len(parts):
+        failed = [rank for rank, part in enumerate(parts) if part is None]
+        warnings.warn(f"A validation is left out: it failed on rank {failed}.", RuntimeWarning, stacklevel=4)
+        return None
+    judged = [part.judged for part in whole if part.judged is not None]
+    place: dict[str, int] = {}
+    for row, name in enumerate(name for part in whole for name in part.ids):
+        place.setdefault(name, row)
+    pictures = dict(whole[0].pictures)
+    for part in whole[1:]:
+        pictures |= thumbnails.make(list(part.pictures), list(part.pictures.values()))
+    # A DistributedSampler repeats images so that all ranks have as many: the same image on two ranks is no mistake.
+    repeated = [name for part in whole for name in part.repeated]
+    found = Judged.join(judged).take(list(place.values())) if judged else None
+    return Results(whole[0].iteration, list(place), found, pictures, repeated)

@@ -2,67 +2,66 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from deeptracker.data_model.writer import RunWriter
 from deeptracker.tracker.background import Background
-from deeptracker.tracker.thumbnails import MOST_BYTES, thumbnail_size, thumbnails
+from deeptracker.tracker.thumbnails import Thumbnails
 from deeptracker.tracker.validation import Results
+
+_SHOWN = 3
 
 
 class ValidationLog:
-    """Hands validations to the background thread. Missing, new and repeated images are noted in the run."""
+    """Hands validations to the background thread. What is odd about them is noted in the run."""
 
-    def __init__(self, background: Background, last: int, pictured: int, size: tuple[int, int] | None) -> None:
-        """Continue after the validation at iteration `last` (-1: none), with `pictured` thumbnails of a `size`."""
+    def __init__(self, background: Background, last: int, thumbnails: Thumbnails) -> None:
+        """Continue after the validation at iteration `last` (-1: none)."""
         self.last = last
-        self._background = background
-        self._known: set[str] = set()
-        self._pictured: set[str] = set()
-        self._size = size
-        self._bytes = 0 if size is None else pictured * size[0] * size[1] * 3
-
-    def wants_thumbnail(self, image: str) -> bool:
-        """Return whether there is no thumbnail of the image yet, and room for one."""
-        return image not in self._pictured and self._bytes < MOST_BYTES
+        self.thumbnails, self._background = thumbnails, background
+        self._warned = self._full = False
+        self._unreadable = 0
 
     def add(self, results: Results) -> None:
         """Have the results written. The validation's iteration must be above `last`."""
-        self.last = results.iteration
         judged, ids = results.judged, results.ids
-        notes = self._oddities(results)
+        if judged is None:
+            return
+        self.last = results.iteration
+        repeated = results.repeated
+        if repeated and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"{len(repeated)} images came twice in the validation at iteration {results.iteration}, such as "
+                f"{', '.join(map(repr, repeated[:_SHOWN]))}: the last result of each holds. Give every image an id of "
+                "its own, also across data loaders.",
+                RuntimeWarning,
+                stacklevel=6,
+            )
 
         def write(writer: RunWriter) -> None:
-            writer.append_validation(
+            odd = writer.append_validation(
                 results.iteration, ids, judged.classes, judged.predicted, judged.probability, judged.rank
             )
-            if notes:
-                writer.note("validation", iteration=results.iteration, **notes)
+            odd = {**odd, "repeated": len(repeated)}
+            if any(odd.values()):
+                writer.note("validation", iteration=results.iteration, **odd)
 
         self._background.submit(write, 64 * len(ids))
         self._add_thumbnails(results)
 
-    def _oddities(self, results: Results) -> dict[str, int]:
-        ids = set(results.ids)
-        missing, new = len(self._known - ids), len(ids - self._known) if self._known else 0
-        self._known |= ids
-        counts = {"missing": missing, "new": new, "repeated": results.repeated}
-        return {name: count for name, count in counts.items() if count}
-
     def _add_thumbnails(self, results: Results) -> None:
-        pictures = {one: image for one, image in zip(results.ids, results.images, strict=True) if image is not None}
-        if not pictures:
-            return
-        first = next(iter(pictures.values()))
-        self._size = self._size or thumbnail_size(*first.shape[-2:])
-        room = max((MOST_BYTES - self._bytes) // (self._size[0] * self._size[1] * 3), 0)
-        ids = list(pictures)[:room]
-        left_out = len(pictures) - len(ids)
-        self._pictured.update(ids)
-        if ids:
-            made = thumbnails([pictures[one] for one in ids], self._size)
-            self._bytes += made.nbytes
-            self._background.submit(lambda writer: writer.add_thumbnails(ids, np.ascontiguousarray(made)), made.nbytes)
-        if left_out:
-            self._bytes = MOST_BYTES
+        if results.pictures:
+            ids, made = list(results.pictures), np.stack(list(results.pictures.values()))
+            self._background.submit(lambda writer: writer.add_thumbnails(ids, made), made.nbytes)
+        left_out, unreadable = self.thumbnails.left_out, self.thumbnails.unreadable
+        if left_out and not self._full:
+            self._full = True
             self._background.submit(lambda writer: writer.note("no room for thumbnails", images=left_out))
+        if len(unreadable) > self._unreadable:
+            new, (image, reason) = len(unreadable) - self._unreadable, list(unreadable.items())[-1]
+            self._unreadable = len(unreadable)
+            values = {"images": new, "such_as": image, "reason": reason}
+            self._background.submit(lambda writer: writer.note("thumbnails not readable", **values))

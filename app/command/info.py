@@ -56,6 +56,7 @@ def collect(path: Path) -> dict[str, Any]:
         "images": int(run.images.sizes.get("image", 0)),
         "validations": int(run.validation.sizes.get("validation", 0)),
         "snapshots": len(run.snapshot_iterations),
+        "remarks": run.remarks,
         "synthetic": run.description.synthetic,
         "committed_at": run.committed_at,
         "bytes": folder_size(path),
@@ -79,4 +80,6 @@ def words(facts: dict[str, Any], now: float) -> str:
         "snapshots": f"{facts['snapshots']:,}",
         "size": size_words(facts["bytes"]),
     }
-    return "\n".join(f"{name:<12}{value}" for name, value in lines.items())
+    titles = [*lines, *["remarks", *[""] * len(facts["remarks"])][: len(facts["remarks"])]]
+    values = [*lines.values(), *facts["remarks"]]
+    return "\n".join(f"{name:<12}{value}" for name, value in zip(titles, values, strict=True))

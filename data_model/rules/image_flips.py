@@ -8,7 +8,7 @@ import numpy as np
 import param
 
 from deeptracker.data_model.anomaly import Anomaly, Kind
-from deeptracker.data_model.image_events import Flips, correctness, flips
+from deeptracker.data_model.image_events import Flips, flips
 from deeptracker.data_model.rules.base import Rule, RunData, Window, clip, spans
 
 LADDER = (3, 5, 10, 20, 40, 80)
@@ -48,7 +48,7 @@ class _FlipRule(Rule):
         """Return one anomaly per flip that passes, from its validation to the next; score = length / k."""
         results = run.validation_results()
         stable = self.stable or default_stable(len(results.iteration))
-        found = flips(correctness(results.predicted, results.image_class))
+        found = flips(results.correct)
         passes, lengths = self._passing(found, stable)
         start, stop = spans(np.asarray(results.iteration, np.int64))
         anomalies = []

@@ -17,9 +17,8 @@ def test_class_series_follow_their_definition() -> None:
     probability = rng.random((validations, images), np.float32)
     probability[predicted < 0] = np.nan
     probability[0, 0], predicted[0, 0] = 0, 1
-    results = ValidationResults(
-        np.arange(validations), np.arange(images), image_class, predicted, probability, np.zeros_like(predicted)
-    )
+    rank = np.where(predicted < 0, -1, predicted != image_class).astype(np.int32)
+    results = ValidationResults(np.arange(validations), np.arange(images), image_class, predicted, probability, rank)
     found = class_series(results, CLASSES)
     assert found.shape == (validations, 3, CLASSES + 1)
     for validation in range(validations):

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from deeptracker.data_model.image_events import (
-    correctness,
     data_map,
     event_counts,
     events,
@@ -96,11 +95,6 @@ def test_a_missing_validation_does_not_break_a_stretch() -> None:
     correct = np.array([[1], [1], [-1], [1], [0]], np.int8)
     found = flips(correct)
     assert (found.before.tolist(), found.after.tolist()) == ([3], [1])
-
-
-def test_correctness_keeps_missing_apart() -> None:
-    predicted = np.array([[2, -1], [0, 1]], np.int32)
-    assert correctness(predicted, np.array([2, 1])).tolist() == [[1, -1], [0, 1]]
 
 
 def test_data_map_is_mean_spread_and_share() -> None:

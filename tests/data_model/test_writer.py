@@ -141,6 +141,60 @@ def test_validations_come_sorted_by_class_and_take_new_images(tmp_path: Path) ->
     assert run.validation.predicted.shape == (3, 4)
 
 
+def test_images_that_get_another_class_keep_what_was_right_before(tmp_path: Path) -> None:
+    writer = RunWriter.create(tmp_path / "run", Description(classes=("cat", "dog")), LAYERS, STATISTICS, STATISTICS)
+    validate(writer, 10, ["a", "b", "c"], [0, 0, 1], [0, 1, 1])
+    validate(writer, 20, ["a", "b", "c"], [0, 1, 0], [0, 1, 1])
+    validate(writer, 30, ["b", "c"], [1, 1], [1, 1])
+    writer.commit()
+    run = open_run(tmp_path / "run")
+    results = run.validation_results()
+    np.testing.assert_array_equal(results.correct, [[1, 0, 1], [1, 1, 0], [-1, 1, 1]])
+    np.testing.assert_array_equal(results.image_class, [0, 1, 1])
+    np.testing.assert_allclose(run.query("error", family="validation")["mean"], [1 / 3, 1 / 3, 0], rtol=1e-6)
+    changes = [["b", 20, "cat", "dog"], ["c", 20, "dog", "cat"], ["c", 30, "cat", "dog"]]
+    assert run.relabelled.to_numpy().tolist() == changes
+    writer.close()
+    RunWriter.resume(tmp_path / "run", before=20).close()
+    assert run.refresh()
+    assert run.relabelled.to_numpy().tolist() == changes[:2]
+    np.testing.assert_array_equal(run.validation_results().image_class, [0, 1, 0])
+    RunWriter.resume(tmp_path / "run", before=10).close()
+    assert run.refresh()
+    assert run.relabelled.empty
+    np.testing.assert_array_equal(run.validation_results().image_class, [0, 0, 1])
+
+
+def test_what_is_odd_about_a_validation_is_returned(tmp_path: Path) -> None:
+    writer = start(tmp_path / "run")
+    codes = np.zeros(3, np.int32)
+    chance = np.zeros(3, np.float32)
+
+    def odd(iteration: int, ids: str, *classes: int) -> dict[str, int]:
+        count = len(ids)
+        truth = np.array(classes, np.int32)
+        return writer.append_validation(iteration, list(ids), truth, codes[:count], chance[:count], codes[:count])
+
+    assert odd(1, "abc", 0, 0, 1) == {"missing": 0, "new": 0, "relabelled": 0}
+    assert odd(2, "bd", 1, 0) == {"missing": 2, "new": 1, "relabelled": 1}
+    writer.close()
+    writer = RunWriter.resume(tmp_path / "run")
+    assert odd(3, "abc", 0, 1, 1) == {"missing": 1, "new": 0, "relabelled": 0}
+    writer.close()
+
+
+def test_many_notes_of_one_kind_do_not_push_out_the_others(tmp_path: Path) -> None:
+    writer = start(tmp_path / "run")
+    writer.note("gap", first=1, stop=3)
+    for number in range(1500):
+        writer.note("waited for the disk", seconds=number)
+    writer.close()
+    notes = open_run(tmp_path / "run").notes
+    assert len(notes) == 1000
+    assert notes[0]["key"] == "gap"
+    assert notes[-1]["seconds"] == 1499
+
+
 def test_snapshots_keep_every_layers_weights(tmp_path: Path) -> None:
     weights = [
         np.random.default_rng(number).normal(size=layer.shape).astype(np.float32) for number, layer in enumerate(LAYERS)

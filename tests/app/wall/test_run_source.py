@@ -41,7 +41,7 @@ def recorded(path, iterations=300):
         some = np.array([0, 1, 1], np.int32)
         guess = np.array(predicted, np.int32)
         chance = np.full(3, 0.5, np.float32)
-        writer.append_validation(at, ["x", "y", "z"], some, guess, chance, np.zeros(3, np.int32))
+        writer.append_validation(at, ["x", "y", "z"], some, guess, chance, (some != guess).astype(np.int32))
     writer.close()
     return open_run(path)
 
@@ -93,7 +93,9 @@ def test_images_change_state_against_the_last_validation_that_saw_them(tmp_path)
 def test_an_image_not_seen_is_missing_and_no_change():
     predicted = np.array([[0, -1], [-1, -1], [1, 0]], np.int32)
     nothing = np.zeros(predicted.shape)
-    results = ValidationResults(np.arange(3), np.array(["a", "b"]), np.zeros(2, np.int32), predicted, nothing, nothing)
+    results = ValidationResults(
+        np.arange(3), np.array(["a", "b"]), np.zeros(2, np.int32), predicted, nothing, predicted
+    )
     assert image_states(results).tolist() == [[RIGHT, MISSING, FORGOTTEN], [MISSING, MISSING, RIGHT]]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 import xarray as xr
 
 from deeptracker.data_model.rules.base import spans
+from deeptracker.data_model.validation_results import ValidationResults
 from deeptracker.data_model.vocabulary import Layer, Statistic
 
 
@@ -61,13 +61,14 @@ class FakeRun:
         values = {name: (("iteration", "filter"), series) for name, series in self.filter_values.items()}
         return xr.Dataset(values, coords={"iteration": self.iteration})
 
-    def validation_results(self) -> Any:
+    def validation_results(self) -> ValidationResults:
         images = self.correct.shape[1]
         classes = np.zeros(images, np.int32)
         predicted = np.where(self.correct == 1, 0, np.where(self.correct == 0, 1, -1)).astype(np.int32)
         ids = np.array([f"image{number}" for number in range(images)])
         iteration = self.validation_iteration
-        return SimpleNamespace(iteration=iteration, image=ids, image_class=classes, predicted=predicted)
+        nothing = np.zeros(predicted.shape, np.float32)
+        return ValidationResults(iteration, ids, classes, predicted, nothing, predicted)
 
     def query(self, variable: str, *, family: str, iterations: tuple[int, int], buckets: int, **_: Any) -> xr.Dataset:
         raw = {"scalars": self.scalar_values, "layers": self.layer_values}[family][variable]
