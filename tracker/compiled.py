@@ -47,7 +47,6 @@ def _pointers_to(kind: Any) -> Any:
 floats_at = _pointers_to(types.float32)
 doubles_at = _pointers_to(types.float64)
 bits_at = _pointers_to(types.int32)
-integers_at = _pointers_to(types.int64)
 
 
 def source_stamp(*names: str) -> int:

@@ -17,7 +17,6 @@ from deeptracker.tracker.compiled import (
     compiled,
     doubles_at,
     floats_at,
-    integers_at,
     kept,
     source_stamp,
 )
@@ -81,7 +80,7 @@ def _versioned(stamp: int) -> Callable[..., None]:
         row_table: Float64,
         layer_table: Float64,
         offsets: Integers,
-        indices: Integers,
+        indices: NDArray[np.int32],
         keys: NDArray[np.int32],
         guesses: Float64,
     ) -> None:
@@ -97,7 +96,7 @@ def _versioned(stamp: int) -> Callable[..., None]:
         work = doubles_at(working.ctypes.data)
         filters, totals = doubles_at(row_table.ctypes.data), doubles_at(layer_table.ctypes.data)
         places, found, starts = (
-            integers_at(indices.ctypes.data),
+            bits_at(indices.ctypes.data),
             bits_at(keys.ctypes.data),
             doubles_at(guesses.ctypes.data),
         )

@@ -29,6 +29,7 @@ class Measure:
         # A layer without filters is measured as one row.
         rows = np.array([max(layer.layer.filters, 1) for layer in layers], np.int64)
         self._shapes = np.stack([rows, sizes // rows], axis=1)
+        self._whole = np.stack([np.ones_like(sizes), sizes], axis=1)
         self._row_table = np.empty((int(rows.sum()), FILTER_COLUMNS), np.float64)
         with_filters = np.array([layer.layer.filters > 0 for layer in layers])
         self._filter_rows: NDArray[np.intp] = np.flatnonzero(np.repeat(with_filters, rows))
@@ -61,17 +62,18 @@ class Measure:
         for recorded, before in zip(self._layers, self._before, strict=True):
             before.copy_(check(recorded, recorded.arrange(recorded.weight)))
 
-    def measure(self, out: Float64, *, remember: bool) -> None:
+    def measure(self, out: Float64, *, remember: bool, filters: bool = True) -> None:
         """Measure weights, gradients and the change since `remember`, into float64 (layer, column of `totals`).
 
-        With `remember`, the weights are copied in the same pass. RecordingError when a layer has changed its shape.
+        With `remember`, the weights are copied in the same pass; without `filters` none is measured by itself, which is
+        faster, and `copy_filters` must not be called. RecordingError when a layer has changed its shape.
         """
         # What had to be copied to be read is held until it was measured.
         held = self._sources.locate(self._addresses)
         sampler = self._sampler
         measure(
             self._addresses,
-            self._shapes,
+            self._shapes if filters else self._whole,
             remember,
             self._row_table,
             out,

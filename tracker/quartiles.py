@@ -16,6 +16,9 @@ from deeptracker.tracker.compiled import compiled, vectorised
 
 SAMPLE = 1024
 
+_FARTHEST = 1 << 31
+"""Values of a tensor that places of 32 bits reach, half as much memory as longer ones: more than a layer has."""
+
 Keys = NDArray[np.int32]
 Doubles = NDArray[np.float64]
 
@@ -46,7 +49,7 @@ def _key(value: float) -> np.int32:
 
 
 @vectorised
-def sample(bits: Keys, size: int, indices: NDArray[np.int64], first: int, count: int, keys: Keys) -> int:
+def sample(bits: Keys, size: int, indices: Keys, first: int, count: int, keys: Keys) -> int:
     """Write the ordered keys of `count` of the values, at the indices from `first` on; return `count`, 0 for no values.
 
     NaN and Inf come above all.
@@ -145,10 +148,10 @@ class Sampler:
         random = np.random.default_rng(seed)
         self.offsets = np.concatenate([[0], np.cumsum(np.minimum(sizes, SAMPLE))]).astype(np.int64)
         chosen = [
-            np.sort(random.choice(size, SAMPLE, replace=False)) if size > SAMPLE else np.arange(size)
+            np.sort(random.choice(min(size, _FARTHEST), SAMPLE, replace=False)) if size > SAMPLE else np.arange(size)
             for size in sizes.tolist()
         ]
-        self.indices = np.concatenate(chosen).astype(np.int64)
+        self.indices = np.concatenate(chosen).astype(np.int32)
         self.keys = np.empty(SAMPLE, np.int32)
         # Of a normal distribution, in units of the mean absolute value.
         self.guesses = np.tile(np.array([-0.845, 0.0, 0.845]), (len(sizes), 2, 1))

@@ -153,7 +153,7 @@ class ShardedMeasure:
         """Copy this rank's weights as they are now."""
         self._local.remember()
 
-    def measure(self, out: Float64, *, remember: bool) -> None:
+    def measure(self, out: Float64, *, remember: bool, filters: bool = True) -> None:
         """Measure all parts of all layers, into float64 (layer, column of `totals`)."""
         own = self._local.measure(remember, self.with_filters)
         if not self._layouts:

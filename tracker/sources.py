@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
+from operator import attrgetter, is_
 
 import numpy as np
 import torch
@@ -12,18 +14,25 @@ from torch import Tensor
 from deeptracker.data_model.errors import RecordingError
 from deeptracker.tracker.layers import RecordedLayer
 
+_gradient = attrgetter("grad")
+
 
 class Sources:
-    """Finds the tensors of the layers; this runs once per layer and step, so it asks torch as little as it can.
+    """Finds the tensors of the layers, at every step: it asks torch as little as it can.
 
-    What was found out about a weight is kept as long as its module holds the same tensor with its values in the same
-    place. Gradients are new tensors at most steps: torch sees to it that they match the weight in shape and device.
+    While all weights are the same tensors as before, with their values in the same place, only their gradients are
+    looked at: those are new tensors at most steps, which torch keeps of the weight's own kind. One layer after the
+    other is looked at anew all the same, one at every step, for there are ways to change a tensor in place.
     """
 
     def __init__(self, layers: Sequence[RecordedLayer]) -> None:
         self._layers = layers
-        # Weight and address of those that the kernel can read as they are.
-        self._known: list[tuple[Tensor, int]] = [_UNKNOWN] * len(layers)
+        self._places = [(layer.module._parameters, layer.parameter) for layer in layers]
+        self._sizes = [layer.size for layer in layers]
+        # The weights and their addresses, once all of them have been found to be readable as they are.
+        self._weights: list[Tensor] = []
+        self._addresses: list[int] = []
+        self._turn = 0
 
     def locate(self, out: NDArray[np.uint64]) -> list[Tensor]:
         """Write the addresses of weights and gradients (0: none), contiguous float32, to the first two rows of `out`.
@@ -31,54 +40,74 @@ class Sources:
         Returns the copies that had to be made of tensors of other kinds: hold them until the addresses were used.
         RecordingError when a layer has changed its shape.
         """
-        held: list[Tensor] = []
-        weights, gradients = [], []
-        known, float32, strided = self._known, torch.float32, torch.strided
-        for number, recorded in enumerate(self._layers):
-            weight, address = known[number]
-            if (
-                recorded.module._parameters.get(recorded.parameter) is not weight
-                or weight.data_ptr() != address
-                or weight.numel() != recorded.size
-                or not weight.is_contiguous()
-            ):
-                weight, address = self._look(number, recorded, held)
-            weights.append(address)
-            gradient = weight.grad
-            if gradient is None:
-                gradients.append(0)
-                continue
-            readable = gradient.dtype is float32 and gradient.layout is strided and known[number][0] is weight
-            if not (readable and gradient.is_contiguous()):
-                gradient = recorded.arrange(gradient)
-                held.append(gradient)
-            gradients.append(gradient.data_ptr())
-        out[0] = weights
-        out[1] = gradients
-        return held
+        if self._unchanged():
+            gradients = self._gradients()
+            if gradients is not None:
+                out[0], out[1] = self._addresses, gradients
+                return []
+        return self._look(out)
 
-    def _look(self, number: int, recorded: RecordedLayer, held: list[Tensor]) -> tuple[Tensor, int]:
-        """Return the weight and the address of its values; what can be read in place is found there next time."""
-        weight = recorded.weight
-        values = check(recorded, recorded.arrange(weight))
-        address = values.data_ptr()
-        plain = weight.dtype is torch.float32 and weight.layout is torch.strided and weight.is_cpu
-        if plain and recorded.groups == 0 and weight.is_contiguous() and weight.data_ptr() == address:
-            self._known[number] = weight, address
-        else:
-            self._known[number] = _UNKNOWN
-            held.append(values)
-        return weight, address
+    def _unchanged(self) -> bool:
+        here = [parameters.get(name) for parameters, name in self._places]
+        if not self._weights or not all(map(is_, here, self._weights)):
+            return False
+        self._turn = (self._turn + 1) % len(here)
+        layer, weight = self._layers[self._turn], self._weights[self._turn]
+        as_it_was = layer.weight is weight and _readable(layer, weight) is weight and weight.numel() == layer.size
+        return as_it_was and list(map(Tensor.data_ptr, self._weights)) == self._addresses
+
+    def _gradients(self) -> list[int] | None:
+        """Return their addresses (0: none), or None when one cannot be read as it is."""
+        gradients = list(map(_gradient, self._weights))
+        turn = gradients[self._turn]
+        if turn is not None and turn.dtype is not torch.float32:
+            return None
+        missing, sizes = [], self._sizes
+        if any(map(is_, gradients, repeat(None))):
+            missing = [number for number, one in enumerate(gradients) if one is None]
+            sizes = [size for size, one in zip(sizes, gradients, strict=True) if one is not None]
+            gradients = [one for one in gradients if one is not None]
+        try:
+            if not all(map(Tensor.is_contiguous, gradients)) or list(map(Tensor.numel, gradients)) != sizes:
+                return None
+            addresses = list(map(Tensor.data_ptr, gradients))
+        except RuntimeError:  # A sparse one has no address.
+            return None
+        for number in missing:
+            addresses.insert(number, 0)
+        return addresses
+
+    def _look(self, out: NDArray[np.uint64]) -> list[Tensor]:
+        """Look at every tensor, and copy those that cannot be read as they are."""
+        weights = [layer.weight for layer in self._layers]
+        values = [check(layer, _readable(layer, weight)) for layer, weight in zip(self._layers, weights, strict=True)]
+        gradients = [
+            None if weight.grad is None else check(layer, _readable(layer, weight.grad))
+            for layer, weight in zip(self._layers, weights, strict=True)
+        ]
+        out[0] = [one.data_ptr() for one in values]
+        out[1] = [0 if one is None else one.data_ptr() for one in gradients]
+        plain = all(map(is_, weights, values)) and all(
+            one is None or one is weight.grad for one, weight in zip(gradients, weights, strict=True)
+        )
+        self._weights = weights if plain else []
+        self._addresses = out[0].tolist()
+        return [*values, *(one for one in gradients if one is not None)]
 
 
-_UNKNOWN = torch.empty(0), -1
-
-
-def check(recorded: RecordedLayer, weight: Tensor) -> Tensor:
-    """Return the weight; RecordingError when its number of values is not that of the layer."""
-    if weight.numel() != recorded.size:
+def check(recorded: RecordedLayer, tensor: Tensor) -> Tensor:
+    """Return a weight or its gradient; RecordingError when its number of values is not that of the layer."""
+    if tensor.numel() != recorded.size:
         raise RecordingError(
             f"Layer {recorded.layer.name!r} has changed its shape from {recorded.layer.shape} to "
-            f"{tuple(weight.shape)}: a run keeps its layers, record the changed model as a new run."
+            f"{tuple(tensor.shape)}: a run keeps its layers, record the changed model as a new run."
         )
-    return weight
+    return tensor
+
+
+def _readable(recorded: RecordedLayer, tensor: Tensor) -> Tensor:
+    """Return the tensor itself where the kernel can read its memory, else a copy that it can."""
+    plain = tensor.dtype is torch.float32 and recorded.groups == 0 and tensor.is_cpu
+    if plain and tensor.layout is torch.strided and tensor.is_contiguous():
+        return tensor
+    return recorded.arrange(tensor)

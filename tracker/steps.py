@@ -118,7 +118,7 @@ class Steps:
             if self._own is not None:
                 # First: with `remember` the kernel overwrites the weights before the step.
                 self._own.measure(self._measure.before, self._table[:, LAYER_COLUMNS:], self._own_filters)
-            self._measure.measure(self._table, remember=every_step)
+            self._measure.measure(self._table, remember=every_step, filters=due.filters)
             self._remembered = iteration + 1 if every_step else -1
         activations = self._take_activations() if due.activations else None
         if due.layers:
