@@ -17,11 +17,11 @@ class Joining:
     def __init__(self, model: nn.Module, biases: bool, optimizers: Sequence[Optimizer]) -> None:
         """Begin with the parameters that the optimizers have now."""
         self._model, self._biases, self._optimizers = model, biases, optimizers
-        self._count = self._parameters()
+        self._count = self._number()
 
     def noticed(self) -> bool:
         """Return whether the number of parameters has changed since this was asked last."""
-        count = self._parameters()
+        count = self._number()
         changed = count != self._count
         self._count = count
         return changed
@@ -44,5 +44,5 @@ class Joining:
             still.append(now)
         return still, list(found.values())
 
-    def _parameters(self) -> int:
+    def _number(self) -> int:
         return sum(len(group["params"]) for optimizer in self._optimizers for group in optimizer.param_groups)

@@ -159,11 +159,11 @@ class ShardedMeasure:
         if not self._layouts:
             self._layouts = [self._local.layout(), *self._exchange.receive("layout")]
         parts = [own, *self._exchange.receive(f"record/{self.meeting}")]
-        totals, filters = cleared(len(self._layers)), cleared(len(self._filters))
+        totals, of_filters = cleared(len(self._layers)), cleared(len(self._filters))
         values = [np.full((2, len(one)), np.nan) for one in self._local.samples]
         for layout, part in zip(self._layouts, parts, strict=True):
-            self._add(layout, part, totals, filters, values)
-        out[:, :FILTER_COLUMNS], self._filters = totals, filters
+            self._add(layout, part, totals, of_filters, values)
+        out[:, :FILTER_COLUMNS], self._filters = totals, of_filters
         for number, sample in enumerate(values):
             out[number, WEIGHT_QUARTILES : WEIGHT_QUARTILES + 3] = quartiles(sample[0])
             out[number, GRADIENT_QUARTILES : GRADIENT_QUARTILES + 3] = quartiles(sample[1])
