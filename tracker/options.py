@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
@@ -38,6 +38,17 @@ def check_budget(overhead: float) -> None:
     """Raise RecordingError unless this is a share of the training's time."""
     if not 0 < overhead <= 1:
         raise RecordingError(f"overhead is {overhead!r}; give a share of the training time above 0, up to 1 (0.04).")
+
+
+def plain_optimizers(optimizers: Optimizer | Iterable[Optimizer]) -> list[Optimizer]:
+    """Return the torch optimizers themselves: those of Accelerate and Lightning are wrapped, and have no hooks."""
+    listed = [optimizers] if isinstance(optimizers, Optimizer) else list(optimizers)
+    return [_plain(one) for one in listed]
+
+
+def _plain(optimizer: Optimizer) -> Optimizer:
+    inner = getattr(optimizer, "optimizer", None)
+    return _plain(inner) if isinstance(inner, Optimizer) else optimizer
 
 
 def check_parameters(model: nn.Module, optimizers: Sequence[Optimizer]) -> None:

@@ -19,7 +19,15 @@ from deeptracker.tracker.guard import Guard
 from deeptracker.tracker.held import HeldGradients
 from deeptracker.tracker.joining import Joining
 from deeptracker.tracker.opening import describe, in_order_of
-from deeptracker.tracker.options import check_budget, check_options, check_parameters, hook, skipped, uncompiled
+from deeptracker.tracker.options import (
+    check_budget,
+    check_options,
+    check_parameters,
+    hook,
+    plain_optimizers,
+    skipped,
+    uncompiled,
+)
 from deeptracker.tracker.own import OwnStatistic
 from deeptracker.tracker.ranks import Announcement, is_first, rank
 from deeptracker.tracker.schedule import Every
@@ -106,7 +114,7 @@ class Recorder:
         make no sense and for a resumed run of another network.
         """
         self.path = Path(path)
-        self._optimizers = [optimizers] if isinstance(optimizers, Optimizer) else list(optimizers)
+        self._optimizers = plain_optimizers(optimizers)
         self._classes, self._hooked, self._on_error = [str(one) for one in classes], hooks, on_error
         check_options(self._optimizers, overhead, flush_seconds, on_error, hooks)
         wanted = Wanted(
