@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
 from torch.optim import Optimizer
 
+from deeptracker.data_model.errors import RecordingError
 from deeptracker.data_model.vocabulary import Description
 from deeptracker.tracker.activations import Activations
 from deeptracker.tracker.background import Background
 from deeptracker.tracker.block import Block
 from deeptracker.tracker.contents import contents
+from deeptracker.tracker.exchange import Exchange
+from deeptracker.tracker.follower import SharedPlan
 from deeptracker.tracker.layers import RecordedLayer, find_layers, select_layers
 from deeptracker.tracker.measure import Measure
 from deeptracker.tracker.opening import first_iteration, last_of, open_writer, thumbnails_of
 from deeptracker.tracker.own import OwnStatistic, OwnStatistics
 from deeptracker.tracker.plan import Plan
 from deeptracker.tracker.schedule import Every, check_every
+from deeptracker.tracker.sharded import ShardedMeasure
 from deeptracker.tracker.snapshots import Snapshots
 from deeptracker.tracker.steps import Steps
 from deeptracker.tracker.validation_log import ValidationLog
@@ -67,6 +71,8 @@ class Parts:
     activations: Activations | None
     snapshots: Snapshots
     validations: ValidationLog
+    stop: Callable[[], None]
+    """Tells other ranks, where they take part, that no more is recorded."""
 
 
 def find(model: nn.Module, wanted: Wanted) -> list[RecordedLayer]:
@@ -106,12 +112,18 @@ def assemble(
     layers: Sequence[RecordedLayer],
     optimizers: Sequence[Optimizer],
     wanted: Wanted,
+    exchange: Exchange | None = None,
 ) -> Parts:
-    """Open the run and put the parts together; raises what opening raises, and RecordingError for a bad statistic."""
+    """Open the run and put the parts together; raises what opening raises, and RecordingError for a bad statistic.
+
+    With an `exchange` weights are sharded over ranks.
+    """
     watched = wanted.chosen("activations", layers)
+    if wanted.statistics and exchange is not None:
+        raise RecordingError("statistics cannot be recorded of weights that are sharded: no rank has them whole.")
     own = OwnStatistics(wanted.statistics, layers) if wanted.statistics else None
     content = contents([one.layer for one in layers], wanted.statistics, activations=bool(watched))
-    measure = Measure(layers)
+    measure = Measure(layers) if exchange is None else ShardedMeasure(layers, exchange)
     writer = open_writer(path, description, content, wanted.resume, wanted.iteration)
     first = first_iteration(writer, wanted.iteration)
     last_validation, last_snapshot = last_of(writer, "validation"), last_of(writer, "snapshots")
@@ -119,11 +131,22 @@ def assemble(
     background = Background(writer, [Block(content) for _ in range(_BLOCKS)], wanted.flush_seconds)
     activations = Activations(layers, watched) if watched else None
     plan = wanted.plan(bool(watched), first)
+    if isinstance(measure, ShardedMeasure) and exchange is not None:
+        plan = SharedPlan(plan, measure, exchange, first)
     kept = wanted.chosen("snapshots", layers) or list(range(len(layers)))
     return Parts(
         background,
         Steps(content, measure, own, activations, optimizers, background, plan, first),
         activations,
-        Snapshots(measure, background, kept, wanted.snapshots is not False, wanted.snapshots_every, last_snapshot),
+        # Ranks that hold shards cannot know when a budget grants a snapshot.
+        Snapshots(
+            measure,
+            background,
+            kept,
+            wanted.snapshots is not False and exchange is None,
+            wanted.snapshots_every,
+            last_snapshot,
+        ),
         ValidationLog(background, last_validation, thumbnails),
+        plan.stop if isinstance(plan, SharedPlan) else lambda: None,
     )

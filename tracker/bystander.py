@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deeptracker.tracker.scalars import Pending
+from deeptracker.tracker.schedule import Every
 
 
 class Bystander:
@@ -23,6 +24,12 @@ class Bystander:
     def after(self) -> None:
         """Count a step."""
         self.iteration += 1
+
+    def snapshot(self) -> None:
+        """Keep nothing."""
+
+    def change(self, snapshots_every: Every) -> None:
+        """Keep nothing, whatever the interval."""
 
     def pause(self) -> None:
         """Do nothing: no time is measured."""

@@ -19,6 +19,7 @@ class Guard:
         self._process = os.getpid()
         self._failed = False
         self.closed = False
+        self.when_failed: Callable[[], None] = lambda: None
 
     @property
     def ours(self) -> bool:
@@ -47,6 +48,7 @@ class Guard:
 
     def _fail(self, error: Exception, on_error: str) -> None:
         self._failed = True
+        self.when_failed()
         message = (
             f"Recording into {self._path} has stopped at iteration {self._iteration()}: {type(error).__name__}: "
             f"{error} What was committed before is kept; solve the cause and continue with resume=True."

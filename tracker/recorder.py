@@ -15,6 +15,8 @@ from torch.optim import Optimizer
 from deeptracker.data_model.errors import RecordingError, RunAccessError
 from deeptracker.tracker.assembly import Parts, Wanted, assemble, extend, find
 from deeptracker.tracker.bystander import Bystander
+from deeptracker.tracker.exchange import Exchange
+from deeptracker.tracker.follower import Follower
 from deeptracker.tracker.guard import Guard
 from deeptracker.tracker.held import HeldGradients
 from deeptracker.tracker.joining import Joining
@@ -31,6 +33,7 @@ from deeptracker.tracker.options import (
 from deeptracker.tracker.own import OwnStatistic
 from deeptracker.tracker.ranks import Announcement, is_first, rank
 from deeptracker.tracker.schedule import Every
+from deeptracker.tracker.shards import is_sharded
 from deeptracker.tracker.steps import Steps
 from deeptracker.tracker.thumbnails import Thumbnails
 from deeptracker.tracker.validation import Results, Validation
@@ -137,24 +140,29 @@ class Recorder:
             check_parameters(model, self._optimizers)
         self._guard = Guard(self.path, on_error, lambda: self.iteration)
         self._parts: Parts | None = None
-        announcement = Announcement()
+        announcement, sharded = Announcement(), any(is_sharded(one.weight) for one in layers)
         self._steps: Steps | Bystander
         if is_first():
             description = describe(self.path, name, model, self._classes, parameters)
             with announcement:
                 try:
                     self._layers = layers = in_order_of(self.path, layers) if resume else layers
-                    self._parts = assemble(self.path, description, layers, self._optimizers, wanted)
-                    self._steps = self._parts.steps
+                    exchange = Exchange(announcement) if sharded else None
+                    self._parts = assemble(self.path, description, layers, self._optimizers, wanted, exchange)
+                    self._steps, self._guard.when_failed = self._parts.steps, self._parts.stop
                 except RunAccessError as error:
                     if on_error == "raise":
                         raise
                     self._steps = Bystander(iteration or 0)
                     self._guard.recording(error)
-            announcement.make({"iteration": self.iteration})
+            announcement.make({"iteration": self.iteration, "records": self._parts is not None})
         else:
             # The recorder of a rank that does not record counts iterations as rank 0 does, and keeps nothing.
-            self._steps = Bystander(int(announcement.hear().get("iteration", 0)))
+            heard = announcement.hear()
+            first = int(heard.get("iteration", 0))
+            follows = sharded and heard.get("records", False)
+            exchange = Exchange(announcement) if follows else None
+            self._steps = Follower(first, layers, exchange, snapshots_every) if exchange else Bystander(first)
         self._thumbnails = self._parts.validations.thumbnails if self._parts else Thumbnails()
         self._held, self._dropped = None, False
         self._handles = hook(self._optimizers, self._before_step, self._after_step) if hooks else []
@@ -202,6 +210,8 @@ class Recorder:
             self._steps.pause()
             snapshots = self._parts.snapshots
             self._guard.attempt(lambda: snapshots.take(self.iteration))
+        elif isinstance(self._steps, Bystander) and self._recording():
+            self._guard.attempt(self._steps.snapshot)
 
     def schedule(
         self,
@@ -219,6 +229,8 @@ class Recorder:
         """
         if overhead is not None:
             check_budget(overhead)
+        if snapshots_every is not None and isinstance(self._steps, Bystander):
+            self._steps.change(snapshots_every)
         if not self._recording() or not self._parts:
             return
         if activations_every is not None and self._parts.activations is None:
@@ -284,6 +296,7 @@ class Recorder:
             self._guard.closed = True
 
     def _end(self, parts: Parts) -> None:
+        parts.stop()
         if parts.activations:
             parts.activations.close()
         left, iteration, overhead = parts.steps.pending.take(), self.iteration, round(self.overhead, 4)

@@ -141,6 +141,11 @@ class ShardedMeasure:
         """Bytes of all weights as float32."""
         return self.bytes_of(range(len(self._layers)))
 
+    @property
+    def before(self) -> Sequence[Tensor]:
+        """No weights before the step: no rank has them whole."""
+        return ()
+
     def bytes_of(self, chosen: Sequence[int]) -> int:
         """Return the bytes of the weights of some layers as float32."""
         return 4 * sum(self._layers[number].size for number in chosen)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from deeptracker.tracker.background import Background
 from deeptracker.tracker.measure import Measure
 from deeptracker.tracker.schedule import Every, check_every
+from deeptracker.tracker.sharded import ShardedMeasure
 
 SNAPSHOT_BYTES = 64 << 20
 """Bytes of automatic snapshots that one recorder writes, before compression."""
@@ -51,7 +52,7 @@ class Snapshots:
 
     def __init__(
         self,
-        measure: Measure,
+        measure: Measure | ShardedMeasure,
         background: Background,
         chosen: Sequence[int],
         automatic: bool,

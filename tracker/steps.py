@@ -16,6 +16,7 @@ from deeptracker.tracker.own import OwnStatistics
 from deeptracker.tracker.plan import Plan
 from deeptracker.tracker.scalars import Pending, learning_rates
 from deeptracker.tracker.schedule import Every, Schedule
+from deeptracker.tracker.sharded import ShardedMeasure
 from deeptracker.tracker.totals import FILTER_COLUMNS, INTERVAL, LAYER_COLUMNS, Float64
 
 
@@ -25,7 +26,7 @@ class Steps:
     def __init__(
         self,
         contents: Contents,
-        measure: Measure,
+        measure: Measure | ShardedMeasure,
         own: OwnStatistics | None,
         activations: Activations | None,
         optimizers: Sequence[Optimizer],

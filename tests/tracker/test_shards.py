@@ -31,7 +31,7 @@ class Uneven(Mixed):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = super().forward(x)
-        return y + self.single(self.wide(y)).tanh()
+        return y * (1 + self.single(self.wide(y)).tanh())
 
 
 def network() -> Uneven:
