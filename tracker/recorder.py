@@ -140,7 +140,8 @@ class Recorder:
             check_parameters(model, self._optimizers)
         self._guard = Guard(self.path, on_error, lambda: self.iteration)
         self._parts: Parts | None = None
-        announcement, sharded = Announcement(), any(is_sharded(one.weight) for one in layers)
+        announcement = Announcement()
+        self._sharded = sharded = any(is_sharded(one.weight) for one in layers)
         self._steps: Steps | Bystander
         if is_first():
             description = describe(self.path, name, model, self._classes, parameters)
@@ -155,14 +156,16 @@ class Recorder:
                         raise
                     self._steps = Bystander(iteration or 0)
                     self._guard.recording(error)
-            announcement.make({"iteration": self.iteration, "records": self._parts is not None})
+            names = [one.layer.name for one in layers] if self._parts and sharded else []
+            announcement.make({"iteration": self.iteration, "layers": names})
         else:
             # The recorder of a rank that does not record counts iterations as rank 0 does, and keeps nothing.
             heard = announcement.hear()
             first = int(heard.get("iteration", 0))
-            follows = sharded and heard.get("records", False)
-            exchange = Exchange(announcement) if follows else None
-            self._steps = Follower(first, layers, exchange, snapshots_every) if exchange else Bystander(first)
+            self._steps = Bystander(first)
+            if names := heard.get("layers", []):
+                layers = sorted(layers, key=lambda one: names.index(one.layer.name))
+                self._steps = Follower(first, layers, Exchange(announcement), snapshots_every)
         self._thumbnails = self._parts.validations.thumbnails if self._parts else Thumbnails()
         self._held, self._dropped = None, False
         self._handles = hook(self._optimizers, self._before_step, self._after_step) if hooks else []
@@ -322,7 +325,8 @@ class Recorder:
 
     def _join(self) -> None:
         """Record the layers too that the model has got since."""
-        if self._parts:
+        # Ranks that hold shards would have to agree on when a layer joins.
+        if self._parts and not self._sharded:
             known, found = self._joining.find(self._layers)
             if [*known, *found] == self._layers:
                 return

@@ -69,7 +69,7 @@ class Snapshots:
         self._every: Every = "auto"
         self.change(every)
 
-    def take_over(self, measure: Measure, chosen: Sequence[int]) -> None:
+    def take_over(self, measure: Measure | ShardedMeasure, chosen: Sequence[int]) -> None:
         """Go on with other layers."""
         self._measure, self._chosen = measure, list(chosen)
         self._bytes = measure.bytes_of(self._chosen)

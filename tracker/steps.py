@@ -45,7 +45,11 @@ class Steps:
         self._recording_seconds = self._training_seconds = 0.0
 
     def take_over(
-        self, contents: Contents, measure: Measure, own: OwnStatistics | None, activations: Activations | None
+        self,
+        contents: Contents,
+        measure: Measure | ShardedMeasure,
+        own: OwnStatistics | None,
+        activations: Activations | None,
     ) -> None:
         """Go on with other layers; the background is ready for their contents."""
         self._measure, self._own, self._activations = measure, own, activations
