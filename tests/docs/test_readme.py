@@ -106,7 +106,7 @@ def users_objects() -> dict[str, object]:
 def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names = users_objects()
-    examples = blocks("python")
+    examples = [example for example in blocks("python") if "integrations" not in example]
     assert len(examples) == 3
     for number, example in enumerate(examples):
         exec(compile(example, f"README.md, example {number + 1}", "exec"), names)
@@ -114,3 +114,31 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     assert names["run"].validation.sizes == {"validation": 3, "image": 24}
     assert names["run"].state == "closed"
     assert "layers" in names["tree"].children
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_the_adapters_of_the_readme_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import accelerate
+    import pytorch_lightning
+    import transformers
+    from ignite.engine import Engine
+
+    monkeypatch.chdir(tmp_path)
+    users = users_objects()
+    users |= {"accelerator": accelerate.Accelerator(cpu=True), "evaluator": Engine(lambda *_: None)}
+    users |= {"names": ["one"], "arguments": transformers.TrainingArguments(output_dir=str(tmp_path), use_cpu=True)}
+    trainers = {
+        "lightning": pytorch_lightning.Trainer,
+        "transformers": transformers.Trainer,
+        "accelerate": None,
+        "ignite": None,
+    }
+    examples = [example for example in blocks("python") if "integrations" in example]
+    for (name, trainer), example in zip(trainers.items(), examples, strict=True):
+        assert f"integrations.{name} import" in example
+        names = {**users, "Trainer": trainer, "trainer": Engine(lambda *_: None)}
+        exec(compile(example, f"README.md, {name}", "exec"), names)
+        if name == "accelerate":
+            names["recorder"].close()
+    files = {path.stem for path in (ROOT / "tracker" / "integrations").glob("*.py")} - {"__init__"}
+    assert files == set(trainers)
