@@ -2,6 +2,7 @@
 
 A hook on every recorded parameter sees the gradient before it is accumulated, and holds a reference to it when the
 iteration is due. While the iteration is measured, it is lent to parameters that have lost theirs.
+With several ranks it is that of this one alone.
 """
 
 from __future__ import annotations

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import pytorch_lightning as lightning
@@ -24,6 +29,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*treespec:FutureWarning"),
 ]
 IMAGES = 24
+ROOT = Path(__file__).parents[2]
 
 
 def images(start: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -179,3 +185,40 @@ def test_two_optimizers_by_hand_make_one_iteration(tmp_path):
     run = open_run(tmp_path / "run")
     np.testing.assert_allclose(run.scalars.loss, np.reshape(module.losses, (-1, 2)).mean(axis=1), rtol=1e-6)
     assert run.scalars["learning_rate/1"].values.tolist() == [0.2] * 3
+
+
+SCRIPT = """
+import sys
+import torch
+from torch.utils.data import DataLoader
+from pytorch_lightning import Trainer
+from deeptracker.tracker.integrations.lightning import RecorderCallback
+from tests.tracker.test_integration_lightning import Module, judge, loaders
+torch.set_num_threads(1)
+torch.manual_seed(0)
+module = Module()
+quiet = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+callback = RecorderCallback(sys.argv[1] + "/run", every=1, validation=judge)
+trainer = Trainer(accelerator="cpu", devices=2, strategy="ddp", max_epochs=1, callbacks=[callback], **quiet)
+trainer.fit(module, *loaders())
+if trainer.is_global_zero:
+    torch.save({"kept": module.kept, "losses": module.losses}, sys.argv[1] + "/witness.pt")
+"""
+
+
+def test_a_parallel_fit_gathers_what_each_rank_validates(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    answer = subprocess.run(
+        [*command, tmp_path / "script.py", tmp_path], capture_output=True, text=True, timeout=240, env=environment
+    )
+    assert answer.returncode == 0, answer.stderr
+    witness = torch.load(tmp_path / "witness.pt", weights_only=False)
+    run = open_run(tmp_path / "run")
+    assert_layers(run, witness["kept"], range(len(witness["losses"])))
+    np.testing.assert_allclose(run.scalars.loss, witness["losses"])
+    # Each rank was given a half of the images.
+    assert sorted(int(one) for one in run.validation.image.values) == list(range(100, 100 + IMAGES))
+    assert (run.validation.predicted.values >= 0).all()
+    assert run.state == "closed"

@@ -58,15 +58,22 @@ class RecorderHandler:
         engine.add_event_handler(Events.COMPLETED, self._end)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
 
-    def attach_validation(self, evaluator: Engine, judge: Judge) -> None:
-        """Record what this engine evaluates; `judge` makes (ids, logits, targets) of its batch and its output."""
+    def attach_validation(self, evaluator: Engine, judge: Judge, *, gather: bool = False) -> None:
+        """Record what this engine evaluates; `judge` makes (ids, logits, targets) of its batch and its output.
+
+        `gather`: every rank runs the evaluator on its own share of the images.
+        """
+
+        def begin() -> None:
+            if self.recorder is not None:
+                self._validation = self._context.enter_context(self.recorder.validation(gather=gather))
 
         def log(engine: Engine) -> None:
             if self._validation is not None:
                 ids, logits, targets = judge(engine.state.batch, engine.state.output)
                 self._validation.log(ids, logits=logits, targets=targets)
 
-        evaluator.add_event_handler(Events.EPOCH_STARTED, self._begin_validation)
+        evaluator.add_event_handler(Events.EPOCH_STARTED, begin)
         evaluator.add_event_handler(Events.ITERATION_COMPLETED, log)
         evaluator.add_event_handler(Events.EPOCH_COMPLETED, self._end_validation)
 
@@ -85,10 +92,6 @@ class RecorderHandler:
         if self._stepped:
             self._stepped = False
             self.recorder.step()
-
-    def _begin_validation(self) -> None:
-        if self.recorder is not None:
-            self._validation = self._context.enter_context(self.recorder.validation())
 
     def _end_validation(self) -> None:
         self._validation = None

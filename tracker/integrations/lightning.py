@@ -80,7 +80,9 @@ class RecorderCallback(_callback()):  # type: ignore[misc]
     def on_validation_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin a validation, unless it is the sanity check before training."""
         if self.recorder is not None and self._judge is not None and not trainer.sanity_checking:
-            self._validation = self._context.enter_context(self.recorder.validation())
+            # Every rank validates its share.
+            validation = self.recorder.validation(gather=trainer.world_size > 1)
+            self._validation = self._context.enter_context(validation)
 
     def on_validation_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
         """Log a batch of the validation."""
