@@ -15,6 +15,7 @@ from torch.utils.hooks import RemovableHandle
 from deeptracker.data_model.missing import recorded
 from deeptracker.data_model.vocabulary import Statistic
 from deeptracker.tracker.layers import RecordedLayer
+from deeptracker.tracker.unsaved import Unsaved
 
 _GROUP = "activation"
 _PAPER = "Liu et al., DeepTracker, ACM TIST 2018 (arXiv 1808.08531)"
@@ -86,8 +87,7 @@ class Activations:
             self.seconds += perf_counter() - start
 
         # A compiled model runs it between its compiled parts, instead of compiling what is due today into itself.
-        undisturbed: Callable[..., None] = torch.compiler.disable(look)
-        return undisturbed
+        return Unsaved(torch.compiler.disable(look))
 
 
 def _first_tensor(outputs: Any) -> Tensor | None:

@@ -7,22 +7,22 @@ With several ranks it is that of this one alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
-from torch.utils.hooks import RemovableHandle
+from torch.utils.hooks import RemovableHandle, unserializable_hook
 
 from deeptracker.tracker.layers import RecordedLayer
 
 
 class HeldGradients:
-    """Holds the gradients of the iterations for which `wanted` says yes, from backward until `lent` has ended."""
+    """Holds the gradients of the iterations for which `wanted` says yes, from backward until `take_back`."""
 
     def __init__(self, layers: Sequence[RecordedLayer], wanted: Callable[[], bool]) -> None:
         """Hook the layers' parameters. A parameter that is replaced or thawed is hooked when `watch` is called."""
         self._layers, self._wanted = layers, wanted
         self._held: dict[int, Tensor] = {}
+        self._borrowers: list[Tensor] = []
         self._hooks: dict[int, tuple[Tensor, RemovableHandle]] = {}
         self.watch()
 
@@ -41,21 +41,20 @@ class HeldGradients:
         self._layers = layers
         self.watch()
 
-    @contextmanager
-    def lent(self) -> Iterator[None]:
-        """Within the `with` block parameters without a gradient have the one that was held; then all are let go."""
-        borrowers = []
-        try:
-            for number, gradient in self._held.items():
-                weight = self._layers[number].weight
-                if weight.grad is None and weight.shape == gradient.shape:
-                    weight.grad = gradient.to(weight.dtype)
-                    borrowers.append(weight)
-            yield
-        finally:
-            for weight in borrowers:
-                weight.grad = None
-            self._held.clear()
+    def lend(self) -> None:
+        """Give parameters without a gradient the one that was held, until `take_back`."""
+        for number, gradient in self._held.items():
+            weight = self._layers[number].weight
+            if weight.grad is None and weight.shape == gradient.shape:
+                weight.grad = gradient.to(weight.dtype)
+                self._borrowers.append(weight)
+
+    def take_back(self) -> None:
+        """Leave parameters without a gradient that had none, and let go of all that was held."""
+        for weight in self._borrowers:
+            weight.grad = None
+        self._borrowers.clear()
+        self._held.clear()
 
     def remove(self) -> None:
         """Take all hooks off."""
@@ -71,4 +70,6 @@ class HeldGradients:
                 # Micro-batches add up. Never in place: the tensor belongs to autograd.
                 self._held[number] = gradient.detach() if earlier is None else earlier + gradient.detach()
 
-        return hold
+        # The model may be saved whole; the hook stays behind without a warning.
+        marked: Callable[[Tensor], None] = unserializable_hook(hold)
+        return marked

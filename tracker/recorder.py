@@ -255,12 +255,17 @@ class Recorder:
         """
         if self._hooked:
             raise RecordingError("The optimizers' hooks record every step; pass hooks=False to call step() yourself.")
-        if self._held is None:
+        held = self._held
+        if held is None or not self._recording():
             self._after()
             return
-        with self._held.lent():
+        try:
+            self._guard.attempt(held.lend)
             self._after()
-        self._held.watch()
+        finally:
+            held.take_back()
+        if self._recording():
+            self._guard.attempt(held.watch)
         self._before()
 
     def flush(self) -> None:

@@ -14,6 +14,7 @@ from transformers import TrainerCallback
 from deeptracker.tracker.options import uncompiled
 from deeptracker.tracker.ranks import is_first
 from deeptracker.tracker.recorder import Recorder
+from deeptracker.tracker.unsaved import Unsaved
 
 Metrics = Callable[[Any], dict[str, float]]
 
@@ -47,7 +48,7 @@ class RecorderCallback(TrainerCallback):
         if options.get("resume") and state.global_step:
             options.setdefault("iteration", state.global_step)
         self.recorder = Recorder(self._path, model, optimizer, **options)
-        self._handle = model.register_forward_hook(uncompiled(self._see), with_kwargs=True)
+        self._handle = model.register_forward_hook(Unsaved(uncompiled(self._see)), with_kwargs=True)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Log the loss of the step: the mean of its batches', or their sum where each is its share of the step's."""
