@@ -35,7 +35,7 @@ check: $(DONE)/develop ## format, lint, types, documentation
 	$(BIN)/mypy tools
 	$(BIN)/python -m pytest -q tests/docs
 
-bench: $(DONE)/develop chromium ## run the benchmarks and print their tables
+bench: $(DONE)/develop $(DONE)/bench chromium ## run the benchmarks and print their tables
 	@$(BIN)/python -c "import os, platform as p; print(p.platform(), os.cpu_count(), 'cores, Python', p.python_version())"
 	@for script in tests/benchmarks/bench_*.py; do \
 		echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
@@ -45,7 +45,7 @@ chromium: $(DONE)/develop ## find or install a Chromium for the browser tests
 
 pin: ## install the newest versions that pyproject.toml allows, and write them down to test with
 	rm -rf $(VENV)
-	$(MAKE) $(DONE)/develop CONSTRAINTS=/dev/null
+	$(MAKE) $(DONE)/develop $(DONE)/bench CONSTRAINTS=/dev/null
 	@sed -n '/^#/p' $(PINS) > $(DONE)/pins
 	@$(BIN)/python -m pip freeze --exclude-editable --exclude torch --exclude uv >> $(DONE)/pins
 	@mv $(DONE)/pins $(PINS)
@@ -66,7 +66,7 @@ $(DONE)/torch: $(DONE)/venv tools/install_torch.py pyproject.toml $(PINS)
 	@$(BIN)/python tools/install_torch.py $(CONSTRAINTS)
 	@touch $@
 
-$(DONE)/demo $(DONE)/develop: $(DONE)/torch pyproject.toml
+$(DONE)/demo $(DONE)/develop $(DONE)/bench: $(DONE)/torch pyproject.toml
 	@echo "Installing what is needed (some minutes the first time) ..."
 	$(PIP) --constraint $(CONSTRAINTS) -e '.[$(notdir $@)]'
 	@touch $@

@@ -1,4 +1,4 @@
-"""The demo's network: a small residual CNN, with stages and blocks named as in the large ones."""
+"""The demo's networks: a small residual CNN, with stages and blocks named as in large ones, and a tiny plain one."""
 
 from __future__ import annotations
 
@@ -50,6 +50,24 @@ class DigitsNet(nn.Sequential):
                     ("avgpool", nn.AdaptiveAvgPool2d(1)),
                     ("flatten", nn.Flatten()),
                     ("fc", nn.Linear(4 * width, classes)),
+                ]
+            )
+        )
+
+
+class TinyNet(nn.Sequential):
+    """Two strided convolutions and one linear layer, for 8x8 images: the smallest CNN that learns the digits."""
+
+    def __init__(self, width: int = 8, classes: int = 10) -> None:
+        super().__init__(
+            OrderedDict(
+                [
+                    ("conv1", nn.Conv2d(1, width, 3, stride=2, padding=1)),
+                    ("relu1", nn.ReLU()),
+                    ("conv2", nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)),
+                    ("relu2", nn.ReLU()),
+                    ("flatten", nn.Flatten()),
+                    ("fc", nn.Linear(2 * width * 2 * 2, classes)),
                 ]
             )
         )

@@ -18,6 +18,7 @@ from deeptracker.app.command.serve import add_server_options
 from deeptracker.data_model.errors import DeepTrackerError, NotARunError, RunExistsError
 
 NEEDED = {"torch": "PyTorch", "sklearn": "scikit-learn", "tqdm": "tqdm"}
+NETWORKS = ("residual", "tiny")
 STOP_SECONDS = 20.0
 """How long the training may take to write what it has and end."""
 
@@ -28,6 +29,12 @@ def add_to(commands: Any) -> None:
         "demo",
         help="train a small CNN with everything recorded, and show it live",
         description="Train a small CNN on real handwritten digits with everything recorded, and show it live.",
+    )
+    parser.add_argument(
+        "--network",
+        choices=NETWORKS,
+        default=NETWORKS[0],
+        help="a residual CNN of 16 layers, or a tiny one of three for very long runs (default: %(default)s)",
     )
     parser.add_argument("--iterations", type=_positive, default=None, metavar="N", help="how long to train")
     parser.add_argument("--out", type=Path, default=None, metavar="DIR", help="folder of the run (default: runs/demo)")
@@ -41,13 +48,15 @@ def run(given: argparse.Namespace) -> int:
     path = given.out or free_folder(Path("runs/demo"))
     check(path)
     if given.no_serve:
-        return _train(path, given.iterations)
+        return _train(path, given.iterations, given.network)
     from deeptracker.app.library import Library
     from deeptracker.app.serving import Server
 
     library = Library([path])
     server = Server(library, given.port, given.address, given.allow_origin)
-    training = multiprocessing.get_context("spawn").Process(target=_train_apart, args=(path, given.iterations))
+    training = multiprocessing.get_context("spawn").Process(
+        target=_train_apart, args=(path, given.iterations, given.network)
+    )
     training.start()
     watcher = threading.Thread(
         target=_announce, args=(training, path, f"{server.url}run?path={quote(library.key(library.roots[0]))}")
@@ -91,11 +100,11 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _train(path: Path, iterations: int | None) -> int:
-    from deeptracker.tracker.demo import ITERATIONS, train_demo
+def _train(path: Path, iterations: int | None, network: str) -> int:
+    from deeptracker.tracker.demo import train_demo
 
     try:
-        accuracy = train_demo(path, iterations or ITERATIONS)
+        accuracy = train_demo(path, iterations, network=network)
     except KeyboardInterrupt:
         print(f"\nThe training was stopped; what was recorded is in {path}.", file=sys.stderr)
         return 130
@@ -103,12 +112,12 @@ def _train(path: Path, iterations: int | None) -> int:
     return 0
 
 
-def _train_apart(path: Path, iterations: int | None) -> None:
+def _train_apart(path: Path, iterations: int | None, network: str) -> None:
     """Run in the child: end with one line instead of a traceback, and end when asked to."""
     signal.signal(signal.SIGINT, _interrupt_once)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
-        sys.exit(_train(path, iterations))
+        sys.exit(_train(path, iterations, network))
     except (DeepTrackerError, ImportError, OSError) as error:
         sys.exit(f"deeptracker: {' '.join(str(error).split())}")
 

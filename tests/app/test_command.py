@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from deeptracker.app.command import main
-from deeptracker.app.command.demo import free_folder
+from deeptracker.app.command.demo import NETWORKS, free_folder
 from deeptracker.data_model.run import open_run
 
 MakeRun = Callable[..., Path]
@@ -86,6 +86,7 @@ def test_what_is_no_run_is_said_and_nothing_written(
         ["serve", ".", "--port", "x"],
         ["demo", "--iterations", "0"],
         ["demo", "--iterations", "many"],
+        ["demo", "--network", "huge"],
     ],
 )
 def test_wrong_use_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,8 +112,16 @@ def test_the_demo_says_what_is_missing(
     assert files(tmp_path) == set()
 
 
-def test_demo_without_the_app_records_a_run(tmp_path: Path) -> None:
+def test_the_demo_offers_the_networks_that_there_are() -> None:
+    from deeptracker.tracker.demo import COURSES
+
+    assert set(NETWORKS) == set(COURSES)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_demo_without_the_app_records_a_run(tmp_path: Path, network: str) -> None:
     command = [sys.executable, "-m", "deeptracker.app.command", "demo", "--no-serve", "--iterations", "3"]
+    command += ["--network", network]
     done = subprocess.run([*command, "--out", "run"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "finished" in done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import sysconfig
@@ -42,7 +43,7 @@ def help_of(*command: str) -> str:
 
 @pytest.mark.parametrize("command", sorted(set(commands())))
 def test_the_command_exists(command: str) -> None:
-    words = [word for word in command.split() if not re.match(r"CHROMIUM=", word)]
+    words = [word for word in shlex.split(command) if not re.match(r"CHROMIUM=", word)]
     if words[0] == "make":
         targets = [word for word in words[1:] if "=" not in word]
         assert targets
@@ -60,7 +61,10 @@ def test_the_command_exists(command: str) -> None:
         pytest.fail(f"the README shows a command that no test knows: {command}")
 
 
-@pytest.mark.parametrize(("command", "options"), [("serve", ("--port", "--address")), ("info", ("--json",))])
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [("serve", ("--port", "--address")), ("info", ("--json",)), ("demo", ("--network", "--no-serve"))],
+)
 def test_the_options_that_the_readme_names_exist(command: str, options: tuple[str, ...]) -> None:
     text = help_of(command)
     for option in options:
