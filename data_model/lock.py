@@ -118,6 +118,17 @@ def _put_aside(run: Path, stale: Holder | None) -> None:
     aside.unlink()
 
 
+def check(run: Path) -> None:
+    """Raise RunLockedError unless this process holds the run: its folder may have vanished, or been taken over."""
+    holder = read_holder(run)
+    if holder is None:
+        raise RunLockedError(
+            f"{run} or the lock in it has vanished while it was recorded: it was moved or deleted, or its disk is gone."
+        )
+    if (holder.host, holder.pid) != (socket.gethostname(), os.getpid()):
+        raise RunLockedError(f"{run} was taken over by process {holder.pid} on {holder.host} while it was recorded.")
+
+
 def release(run: Path) -> None:
     """Give the lock back, where it is this process's own.
 

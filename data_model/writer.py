@@ -251,6 +251,7 @@ class RunWriter:
         self._logs.forget_dropped()
 
     def _publish(self) -> None:
+        lock.check(self.path)
         self.manifest.commits += 1
         self.manifest.committed_at = time.time()
         write_root(self.path, self.manifest, self._tree.nodes())

@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from deeptracker.data_model.errors import RecordingError
+
 if TYPE_CHECKING:
     from deeptracker.data_model.writer import RunWriter
     from deeptracker.tracker.block import Block
@@ -45,7 +47,9 @@ class Background:
     def __init__(self, writer: RunWriter, blocks: Sequence[Block], flush_seconds: float) -> None:
         """Take over the writer: from here on only the background thread touches it. At least two blocks."""
         self._writer, self._flush_seconds = writer, flush_seconds
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._process = os.getpid()
         self._blocks = list(blocks)
         self._filling, *free = self._blocks
         self._free = deque(free)
@@ -113,8 +117,26 @@ class Background:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join()
+        held = self._let_go()
+        try:
+            self._thread.join()
+        finally:
+            for _ in range(held):
+                self._lock.acquire()
         _open.discard(self)
+
+    def _let_go(self) -> int:
+        """Release the lock as often as this thread holds it, so that the other one can finish; return how often.
+
+        A signal's handler that closes the recorder may have interrupted this very thread inside of a `with` block.
+        """
+        held = 0
+        while True:
+            try:
+                self._lock.release()
+            except RuntimeError:
+                return held
+            held += 1
 
     def _wait(self, possible: Callable[[], bool]) -> None:
         start = time.monotonic()
@@ -182,8 +204,8 @@ class Background:
             return
         try:
             job(self._writer)
-        except Exception as error:  # noqa: BLE001 - whatever it is: it belongs to the training thread, as `error`.
-            self.error = error
+        except BaseException as error:  # noqa: BLE001 - whatever it is: it belongs to the training thread, as `error`.
+            self.error = error if isinstance(error, Exception) else RecordingError(repr(error))
             self._writer.abandon()
 
     def _commit(self, writer: RunWriter) -> None:
@@ -199,15 +221,19 @@ class Background:
         self._commit(writer)
         writer.close()
 
+    @property
+    def ours(self) -> bool:
+        """Whether this process made it: in a forked child there is no thread that writes."""
+        return os.getpid() == self._process
+
 
 _open: set[Background] = set()
-_owner = os.getpid()
 
 
 def _close_all() -> None:
     """Close what is still open when the interpreter ends; a forked child leaves it to its parent."""
-    if os.getpid() == _owner:
-        for background in list(_open):
+    for background in list(_open):
+        if background.ours:
             background.close()
 
 

@@ -60,10 +60,15 @@ def open_writer(
         )
     if not path.is_dir():
         raise NotARunError(f"{path} is a file, not a run to resume.")
-    difference = _difference(read_root(path)[0], contents)
+    manifest = read_root(path)[0]
+    difference = _difference(manifest, contents)
     if difference:
         raise RecordingError(f"{path} cannot be resumed with this model: {difference}. Record to another path.")
-    writer = RunWriter.resume(path, before=iteration)
+    # An exception may have ended the training while a step was recorded: what there is of that step goes.
+    scalars = manifest.logs.get(SCALARS)
+    writer = RunWriter.resume(
+        path, before=(scalars.axis.last + 1 if scalars else 0) if iteration is None else iteration
+    )
     writer.add_layers(contents.layers[len(writer.layers) :])
     _note_gap(writer, iteration)
     return writer
