@@ -41,14 +41,21 @@ def check_budget(overhead: float) -> None:
 
 
 def plain_optimizers(optimizers: Optimizer | Iterable[Optimizer]) -> list[Optimizer]:
-    """Return the torch optimizers themselves: those of Accelerate and Lightning are wrapped, and have no hooks."""
+    """Return the optimizers whose hooks are called: Accelerate and Lightning wrap them in what has none of its own.
+
+    A wrapper that is an optimizer in its own right (Lookahead) is kept: what it does after the inner step counts too.
+    """
     listed = [optimizers] if isinstance(optimizers, Optimizer) else list(optimizers)
     return [_plain(one) for one in listed]
 
 
 def _plain(optimizer: Optimizer) -> Optimizer:
     inner = getattr(optimizer, "optimizer", None)
-    return _plain(inner) if isinstance(inner, Optimizer) else optimizer
+    if not isinstance(inner, Optimizer):
+        return optimizer
+    name = "_optimizer_step_post_hooks"
+    own = vars(optimizer).get(name)
+    return _plain(inner) if own is None or own is getattr(inner, name, None) else optimizer
 
 
 def check_parameters(model: nn.Module, optimizers: Sequence[Optimizer]) -> None:

@@ -133,12 +133,16 @@ class Columns(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(6)
-        self.columns, self.rows, self.copies = (nn.Linear(7, 5, bias=False) for _ in range(3))
+        self.columns, self.rows, self.copies, self.hybrid = (nn.Linear(7, 5, bias=False) for _ in range(4))
 
     def distribute(self) -> None:
         mesh = init_device_mesh("cpu", (2,))
         for layer, placement in ((self.columns, Shard(1)), (self.rows, Shard(0)), (self.copies, Replicate())):
             layer.weight = nn.Parameter(distribute_tensor(layer.weight.detach(), mesh, [placement]))
+        # As hybrid sharding has it, in groups of one here: both ranks hold the same, and it must count once.
+        both = init_device_mesh("cpu", (2, 1))
+        whole = self.hybrid.weight.detach()
+        self.hybrid.weight = nn.Parameter(distribute_tensor(whole, both, [Replicate(), Shard(0)]))
 
     def change(self) -> None:
         """Set gradients and take a step by hand."""
@@ -153,7 +157,7 @@ class Columns(nn.Module):
 
 
 def measured_change(model: Columns, measure: object) -> tuple[np.ndarray, np.ndarray]:
-    table, filters = np.empty((3, LAYER_COLUMNS)), np.empty((15, FILTER_COLUMNS))
+    table, filters = np.empty((4, LAYER_COLUMNS)), np.empty((20, FILTER_COLUMNS))
     measure.remember()
     model.change()
     measure.measure(table, remember=False)
