@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import param
+import pytest
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ("main", "__main__")
@@ -39,6 +40,8 @@ def test_every_file_is_found_as_a_module() -> None:
     assert set(every_module()) == {name for name in names if name.rpartition(".")[2] not in SCRIPTS}
 
 
+# Ignite, which an adapter imports, compiles parts of itself in a way that torch deprecates.
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 def test_every_parameter_says_what_it_is_for_and_numbers_have_bounds() -> None:
     lacking = []
     for owner in parameterized_classes():
