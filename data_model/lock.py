@@ -118,6 +118,11 @@ def _put_aside(run: Path, stale: Holder | None) -> None:
     aside.unlink()
 
 
+def _ours(holder: Holder) -> bool:
+    """Return whether this process holds the run; not by the host's name, which a laptop changes with its network."""
+    return (holder.pid, holder.started) == (os.getpid(), _started(os.getpid()))
+
+
 def check(run: Path) -> None:
     """Raise RunLockedError unless this process holds the run: its folder may have vanished, or been taken over."""
     holder = read_holder(run)
@@ -125,7 +130,7 @@ def check(run: Path) -> None:
         raise RunLockedError(
             f"{run} or the lock in it has vanished while it was recorded: it was moved or deleted, or its disk is gone."
         )
-    if (holder.host, holder.pid) != (socket.gethostname(), os.getpid()):
+    if not _ours(holder):
         raise RunLockedError(f"{run} was taken over by process {holder.pid} on {holder.host} while it was recorded.")
 
 
@@ -135,6 +140,6 @@ def release(run: Path) -> None:
     A disk that refuses keeps it: it is as stale as that of a killed process then, once this one has ended.
     """
     holder = read_holder(run)
-    if holder is not None and holder.pid == os.getpid() and holder.host == socket.gethostname():
+    if holder is not None and _ours(holder):
         with suppress(OSError):
             (run / LOCK).unlink(missing_ok=True)

@@ -76,6 +76,14 @@ def test_a_lock_from_another_host_is_explained(tmp_path: Path) -> None:
     assert open_run(tmp_path / "run").state == "closed"
 
 
+def test_a_host_that_changes_its_name_keeps_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = start(tmp_path / "run")
+    monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
+    writer.commit()
+    writer.close()
+    assert os.listdir(tmp_path / "run").count(lock.LOCK) == 0
+
+
 def test_a_writer_that_gives_up_lets_others_go_on_from_its_last_commit(tmp_path: Path) -> None:
     writer = start(tmp_path / "run")
     writer.abandon()
