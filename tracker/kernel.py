@@ -87,9 +87,10 @@ def _versioned(stamp: int) -> Callable[..., None]:
         """Measure every layer: fill one row per filter and one per layer with the columns of `totals`.
 
         `addresses` (3, layer) of contiguous float32 values: weights, gradients (0: none), previous weights; `shapes`
-        (layer, 2): filters and values per filter. With `keep`, the previous weights become a copy of the weights in the
-        same pass. `row_table` is float64 (all filters, FILTER_COLUMNS), `layer_table` float64 (layer, at least
-        FILTER_COLUMNS and the quartiles). The other four are the sampler's, see `quartiles`.
+        (layer, 3): filters, values per filter, and the row of the first filter. With `keep`, the previous weights
+        become a copy of the weights in the same pass. `row_table` is float64 (all filters, FILTER_COLUMNS),
+        `layer_table` float64 (layer, at least FILTER_COLUMNS and the quartiles). The other four are the sampler's, see
+        `quartiles`.
         """
         _ = stamp
         working = np.empty(SUMS + GRADIENT, np.float64)
@@ -100,16 +101,15 @@ def _versioned(stamp: int) -> Callable[..., None]:
             bits_at(keys.ctypes.data),
             doubles_at(guesses.ctypes.data),
         )
-        at = 0
         for layer in range(len(shapes)):
-            rows, length = shapes[layer]
+            rows, length, row = shapes[layer]
             sloped = addresses[1, layer] != 0
             weight, before = floats_at(addresses[0, layer]), floats_at(addresses[2, layer])
             gradient = floats_at(addresses[1 if sloped else 0, layer])
             total = layer * layer_table.shape[1]
             clear_row(totals, total)
-            for row in range(rows):
-                first = row * length
+            at = row * FILTER_COLUMNS
+            for first in range(0, rows * length, length):
                 _measure_row(weight, gradient, before, sloped, keep, first, first + length, filters, at, work)
                 merge(totals, total, filters, at)
                 merge(totals, total + GRADIENT, filters, at + GRADIENT)

@@ -28,11 +28,13 @@ class Measure:
         sizes = np.array([layer.size for layer in layers], np.int64)
         # A layer without filters is measured as one row.
         rows = np.array([max(layer.layer.filters, 1) for layer in layers], np.int64)
-        self._shapes = np.stack([rows, sizes // rows], axis=1)
-        self._whole = np.stack([np.ones_like(sizes), sizes], axis=1)
-        self._row_table = np.empty((int(rows.sum()), FILTER_COLUMNS), np.float64)
         with_filters = np.array([layer.layer.filters > 0 for layer in layers])
-        self._filter_rows: NDArray[np.intp] = np.flatnonzero(np.repeat(with_filters, rows))
+        self._filters = int(rows[with_filters].sum())
+        # First the rows of filters, so that they can be copied at once.
+        ends = np.where(with_filters, np.cumsum(rows * with_filters), self._filters + np.cumsum(~with_filters))
+        self._shapes = np.stack([rows, sizes // rows, ends - rows], axis=1)
+        self._whole = np.stack([np.ones_like(sizes), sizes, np.arange(len(sizes))], axis=1)
+        self._row_table = np.empty((int(rows.sum()), FILTER_COLUMNS), np.float64)
         self._sampler = Sampler(sizes)
         self._before = [torch.empty(layer.layer.shape, dtype=torch.float32) for layer in layers]
         self._addresses = np.zeros((3, len(layers)), np.uint64)
@@ -51,11 +53,11 @@ class Measure:
 
     def bytes_of(self, chosen: Sequence[int]) -> int:
         """Bytes that the weights of the layers with these numbers take as float32."""
-        return 4 * int(self._shapes.prod(axis=1)[list(chosen)].sum())
+        return 4 * int(self._whole[list(chosen), 1].sum())
 
     def copy_filters(self, out: Float64) -> None:
         """Copy what was measured of every filter, in network order, to float64 (filter, column of `totals`)."""
-        np.take(self._row_table, self._filter_rows, axis=0, out=out, mode="clip")
+        out[:] = self._row_table[: self._filters]
 
     def remember(self) -> None:
         """Copy the weights as they are now: the next measurement tells what has changed since."""

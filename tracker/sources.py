@@ -16,13 +16,16 @@ from deeptracker.tracker.layers import RecordedLayer
 
 _gradient = attrgetter("grad")
 
+_LOOK_EVERY = 8
+"""Steps from looking at one layer anew to looking at the next."""
+
 
 class Sources:
     """Finds the tensors of the layers, at every step: it asks torch as little as it can.
 
     While all weights are the same tensors as before, with their values in the same place, only their gradients are
     looked at: those are new tensors at most steps, which torch keeps of the weight's own kind. One layer after the
-    other is looked at anew all the same, one at every step, for there are ways to change a tensor in place.
+    other is looked at anew all the same, for there are ways to change a tensor in place.
     """
 
     def __init__(self, layers: Sequence[RecordedLayer]) -> None:
@@ -51,17 +54,19 @@ class Sources:
         here = [parameters.get(name) for parameters, name in self._places]
         if not self._weights or not all(map(is_, here, self._weights)):
             return False
-        self._turn = (self._turn + 1) % len(here)
-        layer, weight = self._layers[self._turn], self._weights[self._turn]
-        as_it_was = layer.weight is weight and _readable(layer, weight) is weight and weight.numel() == layer.size
-        return as_it_was and list(map(Tensor.data_ptr, self._weights)) == self._addresses
+        self._turn += 1
+        if self._turn % _LOOK_EVERY == 0:
+            number = self._turn // _LOOK_EVERY % len(here)
+            layer, weight, gradient = self._layers[number], self._weights[number], self._weights[number].grad
+            if layer.weight is not weight or weight.numel() != layer.size or _readable(layer, weight) is not weight:
+                return False
+            if gradient is not None and _readable(layer, gradient) is not gradient:
+                return False
+        return list(map(Tensor.data_ptr, self._weights)) == self._addresses
 
     def _gradients(self) -> list[int] | None:
         """Return their addresses (0: none), or None when one cannot be read as it is."""
         gradients = list(map(_gradient, self._weights))
-        turn = gradients[self._turn]
-        if turn is not None and turn.dtype is not torch.float32:
-            return None
         missing, sizes = [], self._sizes
         if any(map(is_, gradients, repeat(None))):
             missing = [number for number, one in enumerate(gradients) if one is None]

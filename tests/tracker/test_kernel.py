@@ -19,12 +19,13 @@ QUARTILES = ("q1", "median", "q3")
 
 def run(weights, gradients, before, keep=False, sampler=None):
     """Return (layer table, filter table) of layers given as (filters, values) float32 arrays."""
-    shapes = np.array([weight.shape for weight in weights])
-    filters = np.empty((shapes[:, 0].sum(), FILTER_COLUMNS))
+    rows, lengths = np.array([weight.shape for weight in weights]).T
+    shapes = np.stack([rows, lengths, np.cumsum(rows) - rows], axis=1)
+    filters = np.empty((rows.sum(), FILTER_COLUMNS))
     layers = np.full((len(weights), LAYER_COLUMNS), np.nan)
     layers[:, INTERVAL] = 1
     tensors = [[0 if one is None else one.ctypes.data for one in kind] for kind in (weights, gradients, before)]
-    sampler = sampler or Sampler(shapes.prod(axis=1))
+    sampler = sampler or Sampler(rows * lengths)
     places = sampler.offsets, sampler.indices, sampler.keys, sampler.guesses
     measure(np.array(tensors, np.uint64), shapes, keep, filters, layers, *places)
     return layers, filters
