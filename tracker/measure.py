@@ -14,6 +14,7 @@ from deeptracker.tracker.layers import RecordedLayer
 from deeptracker.tracker.quartiles import Sampler
 from deeptracker.tracker.sources import Sources, check
 from deeptracker.tracker.totals import FILTER_COLUMNS, LAYER_COLUMNS, Float64
+from deeptracker.tracker.touched import Touched
 
 
 class Measure:
@@ -36,6 +37,7 @@ class Measure:
         self._whole = np.stack([np.ones_like(sizes), sizes, np.arange(len(sizes))], axis=1)
         self._row_table = np.empty((int(rows.sum()), FILTER_COLUMNS), np.float64)
         self._sampler = Sampler(sizes)
+        self._touched = Touched(layers)
         self._before = [torch.empty(layer.layer.shape, dtype=torch.float32) for layer in layers]
         self._addresses = np.zeros((3, len(layers)), np.uint64)
         self._addresses[2] = [before.data_ptr() for before in self._before]
@@ -63,6 +65,12 @@ class Measure:
         """Copy the weights as they are now: the next measurement tells what has changed since."""
         for recorded, before in zip(self._layers, self._before, strict=True):
             before.copy_(check(recorded, recorded.arrange(recorded.weight)))
+        self._touched.note()
+
+    @property
+    def stale(self) -> bool:
+        """Whether a weight was changed in place, or replaced, since all were remembered."""
+        return self._touched.since()
 
     def measure(self, out: Float64, *, remember: bool, filters: bool = True) -> None:
         """Measure weights, gradients and the change since `remember`, into float64 (layer, column of `totals`).
@@ -85,6 +93,8 @@ class Measure:
             sampler.guesses,
         )
         del held
+        if remember:
+            self._touched.note()
 
     def weights(self, chosen: Sequence[int]) -> list[NDArray[np.float32]]:
         """Return a copy of the weights of the layers with these numbers, float32, in the shape of the description."""

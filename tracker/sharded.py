@@ -146,6 +146,11 @@ class ShardedMeasure:
         """No weights before the step: no rank has them whole."""
         return ()
 
+    @property
+    def stale(self) -> bool:
+        """Whether weights were changed since they were remembered: of shards that is not noticed."""
+        return False
+
     def bytes_of(self, chosen: Sequence[int]) -> int:
         """Return the bytes of the weights of some layers as float32."""
         return 4 * sum(self._layers[number].size for number in chosen)

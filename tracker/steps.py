@@ -55,7 +55,7 @@ class Steps:
         self._measure, self._own, self._activations = measure, own, activations
         self._table = np.empty((len(contents.layers), contents.layer_columns), np.float64)
         self._own_filters = np.empty((contents.filters, contents.filter_columns - FILTER_COLUMNS), np.float64)
-        self._remembered = -1
+        self._remembered = self._begun = -1
         self._look_ahead()
 
     @property
@@ -65,7 +65,9 @@ class Steps:
 
     def before(self) -> None:
         """Copy the weights, if the step to come is due and they have changed since they were copied last."""
-        if self._remembered != self.iteration and self.due:
+        # With several optimizers this comes several times: what changes from the first on belongs to the iteration.
+        first, self._begun = self._begun != self.iteration, self.iteration
+        if self.due and (self._remembered != self.iteration or (first and self._measure.stale)):
             start = perf_counter()
             self._measure.remember()
             self._remembered = self.iteration

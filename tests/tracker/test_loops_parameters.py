@@ -13,6 +13,7 @@ from torch.nn.utils import parametrizations
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.checkpoint import checkpoint
 
+from tests.tracker import oracle
 from tests.tracker.networks import Mixed, batch, small
 from tests.tracker.sessions import assert_recorded, run_twice
 
@@ -89,6 +90,32 @@ def test_weights_that_are_replaced_by_a_checkpoint(tmp_path):
     # Iterations 0 and 2: what was loaded in between is not what a step changed.
     session.kept = [kept[0], kept[1], kept[3], kept[4]]
     assert_recorded(run, session, [0, 2])
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_weights_that_are_clipped_or_swapped_between_steps_are_no_change_of_a_step(tmp_path, every):
+    """As adversarial training clips, and as averaged weights are swapped in: before the step, not by it."""
+
+    def loop(session):
+        model = small().eval()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        session.start(model, optimizer, filters_every=every)
+        for step in range(4):
+            steps(session, model, optimizer, 1, first=step)
+            with torch.no_grad():
+                model[0].weight.mul_(1.5)
+            # The witness sees every step twice: what the loop has made of the weights, and what the step then does.
+            session.seen()
+
+    run, session = run_twice(tmp_path / "run", loop, every=every)
+    layers = run.layers.load()
+    for row, iteration in enumerate(range(0, 4, every)):
+        # kept: before the first step, then after each step and after each change of the loop.
+        before, after = session.kept[2 * iteration], session.kept[2 * iteration + 1]
+        for name in ("0", "4"):
+            change = oracle.change(after[name]["weight"], before[name]["weight"])
+            at = layers.isel(iteration=row).sel(layer=name)
+            np.testing.assert_allclose(at.relative_change_l2, change["relative_change_l2"], rtol=1e-4)
 
 
 @pytest.mark.parametrize("reentrant", [False, True])
