@@ -45,8 +45,8 @@ class Field:
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     def oriented(self, block: NDArray[Any]) -> NDArray[Any]:
-        """Turn a block with the record axis first into the order of the array."""
-        return np.ascontiguousarray(np.moveaxis(block, 0, -1)) if self.record_last else block
+        """Turn a block with the record axis first into the order of the array; a view, as zarr copies each chunk."""
+        return np.moveaxis(block, 0, -1) if self.record_last else block
 
     def place(self, trailing: Sequence[Any], record: Any) -> tuple[Any, ...]:
         """Return an index or a shape in the order of the array."""

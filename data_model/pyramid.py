@@ -65,9 +65,13 @@ class Pyramid:
         self._pending[level].append(buckets)
         if sum(map(len, self._pending[level])) < records:
             return
-        joined = np.concatenate(self._pending[level])
+        # Of a network with many filters this is the largest piece of memory by far: it is there once, and no longer
+        # than needed.
+        parts, self._pending[level] = self._pending[level], []
+        joined = np.concatenate(parts)
+        parts.clear()
         shard, rest = joined[:records], joined[records:]
-        self._pending[level] = [rest] if len(rest) else []
+        self._pending[level] = [rest.copy()] if len(rest) else []
         self._write(level, shard)
         if level + 1 < MAX_LEVEL:
             self._push(level + 1, merge_buckets(shard))
