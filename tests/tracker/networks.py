@@ -34,6 +34,11 @@ class Mixed(nn.Module):
         return self.head(self.frozen(self.second(self.first(x))))
 
 
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that an optimizer is given."""
+    return [one for one in model.parameters() if one.requires_grad]
+
+
 def batch(step: int, count: int = 8) -> tuple[Tensor, Tensor]:
     random = torch.Generator().manual_seed(step)
     x = torch.randn(count, 1, 6, 6, generator=random)

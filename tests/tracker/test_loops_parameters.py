@@ -14,12 +14,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.checkpoint import checkpoint
 
 from tests.tracker import oracle
-from tests.tracker.networks import Mixed, batch, small
+from tests.tracker.networks import Mixed, batch, small, trainable
 from tests.tracker.sessions import assert_recorded, run_twice
-
-
-def trainable(model):
-    return [one for one in model.parameters() if one.requires_grad]
 
 
 def steps(session, model, optimizer, count, *, first=0, compute=None, after=None):

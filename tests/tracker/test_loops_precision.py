@@ -7,12 +7,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tests.tracker.networks import Mixed, batch
+from tests.tracker.networks import Mixed, batch, trainable
 from tests.tracker.sessions import Session, assert_recorded, run_twice
-
-
-def trainable(model):
-    return [one for one in model.parameters() if one.requires_grad]
 
 
 @pytest.mark.parametrize("fused", [False, True])

@@ -10,12 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tests.tracker.networks import Mixed, batch, small
+from tests.tracker.networks import Mixed, batch, small, trainable
 from tests.tracker.sessions import assert_recorded, run_twice
-
-
-def trainable(model):
-    return [one for one in model.parameters() if one.requires_grad]
 
 
 def usual(session, model, optimizer, *, compute=None, steps=5, before_step=None, **options):
