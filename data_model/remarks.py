@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,13 @@ def _of(notes: Notes, key: str) -> list[Mapping[str, Any]]:
 def _number(note: Mapping[str, Any], key: str) -> float:
     """Return a number of a note; 0 where it has none, as notes may come from anybody."""
     value = note.get(key)
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return value
+    return 0
+
+
+def _counted(count: float, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _times(count: int) -> str:
@@ -46,7 +53,9 @@ def _gaps(notes: Notes) -> list[str]:
     if not spans:
         return []
     missing, (first, stop) = sum(stop - first for first, stop in spans), spans[-1]
-    return [f"{missing:,} iterations are missing in {len(spans)} gaps, at last {first:,} to {stop - 1:,}"]
+    return [
+        f"{_counted(missing, 'iteration')} missing in {_counted(len(spans), 'gap')}, at last {first:,} to {stop - 1:,}"
+    ]
 
 
 def _waits(notes: Notes) -> list[str]:
@@ -61,16 +70,16 @@ def _ending(notes: Notes) -> list[str]:
 
 def _images(notes: Notes) -> list[str]:
     said = {
-        "missing": "{count} validations lack images that were validated before, up to {most:,} of them",
-        "repeated": "{count} validations had images twice, up to {most:,}; the last result of each holds",
-        "new": "{count} validations brought new images, up to {most:,}",
-        "relabelled": "{count} validations gave images another class, up to {most:,}",
+        "missing": "{count} without images that were validated before, up to {most:,} of them",
+        "repeated": "{count} with images that came twice, up to {most:,}; the last result of each holds",
+        "new": "{count} with new images, up to {most:,}",
+        "relabelled": "{count} with images that got another class, up to {most:,}",
     }
     lines = []
     for key, words in said.items():
         counts = [_number(note, key) for note in _of(notes, "validation") if _number(note, key)]
         if counts:
-            lines.append(words.format(count=len(counts), most=int(max(counts))))
+            lines.append(words.format(count=_counted(len(counts), "validation"), most=int(max(counts))))
     return lines
 
 
@@ -78,12 +87,12 @@ def _thumbnails(notes: Notes) -> list[str]:
     full = sum(_number(note, "images") for note in _of(notes, "no room for thumbnails"))
     damaged = sum(_number(note, "images") for note in _of(notes, "thumbnails not readable"))
     return [
-        *([f"no room for the thumbnails of {full:,} images"] if full else []),
-        *([f"the pictures of {damaged:,} images could not be read"] if damaged else []),
+        *([f"no room for the thumbnails of {_counted(full, 'image')}"] if full else []),
+        *([f"the pictures of {_counted(damaged, 'image')} could not be read"] if damaged else []),
     ]
 
 
 def _layers(notes: Notes) -> list[str]:
     joined = [note.get("joined") for note in _of(notes, "layers")]
     count = sum(len(names) for names in joined if isinstance(names, list))
-    return [f"{count} layers joined while it was recorded"] if count else []
+    return [f"{_counted(count, 'layer')} joined while it was recorded"] if count else []

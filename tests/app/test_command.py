@@ -16,6 +16,7 @@ import pytest
 from deeptracker.app.command import main
 from deeptracker.app.command.demo import NETWORKS, free_folder
 from deeptracker.data_model.run import open_run
+from deeptracker.data_model.writer import RunWriter
 
 MakeRun = Callable[..., Path]
 
@@ -45,6 +46,12 @@ def test_info_in_words_and_as_json(make_run: MakeRun, tmp_path: Path, capsys: py
     run = open_run(path)
     assert facts["iterations"] == run.iterations[1] - run.iterations[0]
     assert (facts["state"], facts["layers"], facts["images"], facts["validations"]) == ("closed", 4, 30, 16)
+    assert facts["remarks"] == []
+    RunWriter.resume(path, before=3).close()
+    assert main(["info", str(path)]) == 0
+    words = capsys.readouterr().out
+    assert "\nremarks     resumed once\n" in words
+    assert "\n            cut once, at last from iteration 3 on" in words
 
 
 def test_a_run_without_data(make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,10 +99,10 @@ def test_images_may_come_in_any_order_go_missing_come_twice_and_be_new(tmp_path)
     noted = [tuple(note[kind] for kind in kinds) for note in run.notes if note["key"] == "validation"]
     assert noted == [(2, 1, 1, 0), (3, 0, 1, 1)]
     assert run.remarks == [
-        "2 validations lack images that were validated before, up to 3 of them",
-        "2 validations had images twice, up to 1; the last result of each holds",
-        "1 validations brought new images, up to 1",
-        "1 validations gave images another class, up to 1",
+        "2 validations without images that were validated before, up to 3 of them",
+        "2 validations with images that came twice, up to 1; the last result of each holds",
+        "1 validation with new images, up to 1",
+        "1 validation with images that got another class, up to 1",
     ]
 
 
