@@ -52,8 +52,9 @@ class Recorder:
 
     Layers that join the model later, with a parameter group of their own, are recorded from then on.
 
-    Where several processes train one network (DDP), every rank makes its recorder with the same arguments, and the
-    loop is the same on all of them: rank 0 records, on the others a recorder only counts iterations.
+    Where several processes train one network (DDP, FSDP2), every rank makes its recorder with the same arguments, and
+    the loop is the same on all of them: rank 0 records, on the others a recorder counts iterations, and measures what
+    only they have of sharded weights.
 
     Example::
 
@@ -172,6 +173,7 @@ class Recorder:
         if not hooks and self._parts:
             steps = self._parts.steps
             self._held = HeldGradients(layers, lambda: steps.due)
+        if not hooks:
             self._before()
 
     @property
@@ -256,15 +258,14 @@ class Recorder:
         if self._hooked:
             raise RecordingError("The optimizers' hooks record every step; pass hooks=False to call step() yourself.")
         held = self._held
-        if held is None or not self._recording():
-            self._after()
-            return
         try:
-            self._guard.attempt(held.lend)
+            if held is not None and self._recording():
+                self._guard.attempt(held.lend)
             self._after()
         finally:
-            held.take_back()
-        if self._recording():
+            if held is not None:
+                held.take_back()
+        if held is not None and self._recording():
             self._guard.attempt(held.watch)
         self._before()
 

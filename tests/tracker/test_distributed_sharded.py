@@ -20,6 +20,7 @@ from tests.tracker.test_shards import Uneven, network
 
 STEPS = 7
 INTERVALS = {"every": 2, "filters_every": 3, "snapshots_every": 4}
+RUNS = {"each": {"every": 1, "filters_every": 1}, "some": INTERVALS, "by hand": {"every": 3, "hooks": False}}
 
 
 def train(model: Uneven, path: Path | None, **options: object) -> tuple[list[float], dict[str, torch.Tensor]]:
@@ -39,6 +40,8 @@ def train(model: Uneven, path: Path | None, **options: object) -> tuple[list[flo
             recorder.log(loss=loss)
         optimizer.step()
         losses.append(loss.item())
+        if recorder and options.get("hooks") is False:
+            recorder.step()
     if recorder:
         assert recorder.iteration == first + STEPS
         recorder.close()
@@ -58,7 +61,7 @@ def sharded() -> Uneven:
 
 def shards_like_one_process(_rank: int, folder: Path) -> None:
     losses, weights = train(sharded(), None)
-    for name, options in (("each", {"every": 1, "filters_every": 1}), ("some", INTERVALS)):
+    for name, options in RUNS.items():
         recorded, after = train(sharded(), folder / name, **options)
         assert recorded == losses
         assert all(torch.equal(after[key], weights[key]) for key in weights)
@@ -68,7 +71,7 @@ def shards_like_one_process(_rank: int, folder: Path) -> None:
 
 def test_a_sharded_training_leaves_the_run_of_one_process(tmp_path):
     run_ranks(shards_like_one_process, tmp_path, tmp_path)
-    for name, options in (("each", {"every": 1, "filters_every": 1}), ("some", INTERVALS)):
+    for name, options in RUNS.items():
         train(network(), tmp_path / f"{name}-whole", **options)
         if name == "some":
             train(network(), tmp_path / f"{name}-whole", resume=True, **options)
