@@ -16,6 +16,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from deeptracker import open_run
+from deeptracker.data_model.errors import RecordingError
 from deeptracker.tracker.integrations.lightning import RecorderCallback
 from tests.tracker.networks import small
 from tests.tracker.test_recorder import assert_layers, watch
@@ -91,8 +92,8 @@ def loaders():
 
 
 def judge(batch, outputs):
-    ids, _, targets = batch
-    return ids, outputs, targets
+    ids, images, targets = batch
+    return ids, outputs, targets, images
 
 
 def fit(folder, path, **options):
@@ -132,6 +133,15 @@ def test_validations_hold_every_image_and_no_sanity_check(tmp_path):
     # The sanity check took one batch of 16, the validations all 24 images.
     predicted = torch.cat(module.logits[1:]).argmax(1).reshape(2, IMAGES).numpy()
     np.testing.assert_array_equal(run.validation.predicted, predicted[:, np.array(ids) - 100])
+
+
+def test_thumbnails_come_with_the_validation_and_nonsense_is_refused(tmp_path):
+    fit(tmp_path, tmp_path / "run")
+    assert open_run(tmp_path / "run").thumbnail(0) is not None
+    broken = RecorderCallback(tmp_path / "broken", validation=lambda _batch, outputs: outputs)
+    with pytest.raises(RecordingError, match="The validation function returned Tensor"):
+        trainer(tmp_path, [broken]).fit(Module(), *loaders())
+    assert open_run(tmp_path / "broken").state == "closed"
 
 
 def test_an_exception_closes_the_run_and_says_why(tmp_path):

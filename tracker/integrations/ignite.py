@@ -8,15 +8,13 @@ from contextlib import ExitStack
 from typing import Any
 
 from ignite.engine import Engine, Events
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
+from deeptracker.tracker.integrations.judging import Judge, log_batch
 from deeptracker.tracker.options import plain_optimizers, skipped
 from deeptracker.tracker.recorder import Recorder
 from deeptracker.tracker.validation import Validation
-
-Judge = Callable[[Any, Any], tuple[Any, Tensor, Tensor]]
-"""Makes (ids, logits, targets) of an evaluator's batch and output."""
 
 
 class RecorderHandler:
@@ -59,7 +57,9 @@ class RecorderHandler:
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
 
     def attach_validation(self, evaluator: Engine, judge: Judge, *, gather: bool = False) -> None:
-        """Record what this engine evaluates; `judge` makes (ids, logits, targets) of its batch and its output.
+        """Record what this engine evaluates.
+
+        `judge` makes (ids, logits, targets), or (ids, logits, targets, images), of its batch and its output.
 
         `gather`: every rank runs the evaluator on its own share of the images.
         """
@@ -70,8 +70,7 @@ class RecorderHandler:
 
         def log(engine: Engine) -> None:
             if self._validation is not None:
-                ids, logits, targets = judge(engine.state.batch, engine.state.output)
-                self._validation.log(ids, logits=logits, targets=targets)
+                log_batch(self._validation, judge(engine.state.batch, engine.state.output))
 
         evaluator.add_event_handler(Events.EPOCH_STARTED, begin)
         evaluator.add_event_handler(Events.ITERATION_COMPLETED, log)

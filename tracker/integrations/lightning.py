@@ -5,20 +5,17 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from deeptracker.tracker.integrations.judging import Judge, log_batch
 from deeptracker.tracker.recorder import Recorder
 from deeptracker.tracker.validation import Validation
 
 NAMES = ("lightning.pytorch", "pytorch_lightning")
-
-Judge = Callable[[Any, Any], tuple[Any, Tensor, Tensor]]
-"""Makes (ids, logits, targets) of a validation batch and what `validation_step` returned for it."""
 
 
 def _callback() -> Any:
@@ -39,9 +36,10 @@ class RecorderCallback(_callback()):  # type: ignore[misc]
     into backward, the mean over accumulated batches. `recorder` is there during a fit, for further scalars:
     `self.recorder.log(...)` within `training_step`.
 
-    `validation` makes (ids, logits, targets) of a batch and what `validation_step` returned; without it no images are
-    recorded. All other options are those of `Recorder`. The callback's state in a checkpoint holds the iteration:
-    `fit(ckpt_path=...)` with `resume=True` goes on from there, whatever the run holds beyond it.
+    `validation` makes (ids, logits, targets), or (ids, logits, targets, images), of a batch and what `validation_step`
+    returned; without it no images are recorded. All other options are those of `Recorder`. The callback's state in a
+    checkpoint holds the iteration: `fit(ckpt_path=...)` with `resume=True` goes on from there, whatever the run holds
+    beyond it.
 
     Example::
 
@@ -87,8 +85,7 @@ class RecorderCallback(_callback()):  # type: ignore[misc]
     def on_validation_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
         """Log a batch of the validation."""
         if self._validation is not None and self._judge is not None:
-            ids, logits, targets = self._judge(batch, outputs)
-            self._validation.log(ids, logits=logits, targets=targets)
+            log_batch(self._validation, self._judge(batch, outputs))
 
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Record the validation."""
