@@ -35,6 +35,10 @@ from deeptracker.tracker.layers import find_layers
 RIVALS = ("TensorBoard", "wandb")
 
 
+_LAST = 32
+"""Steps from which the share at a chosen interval is taken: a multiple of the intervals that are powers of two."""
+
+
 @dataclass(frozen=True)
 class Case:
     """A network and how it is trained; `goal` is the share of the step that recording may take, in percent."""
@@ -48,15 +52,17 @@ class Case:
     filters: int = 1
     rivals: tuple[str, ...] = ()
     burst: int = 1
-    """Steps at a time: more where the caches hold what a training works on, for other trainings empty them."""
+    """Steps at a time: more where the caches hold what a training works on, for other trainings empty them, and where
+    the recorder clocks the steps, for it would take others for its own."""
 
 
 CASES = (
     Case("digits CNN", DigitsNet, (32, 1, 8, 8), 300, 3, rivals=RIVALS, burst=20),
     Case("digits CNN, filters every 16th", DigitsNet, (32, 1, 8, 8), 300, 3, filters=16, burst=20),
-    Case("ResNet-18 32x32, batch 32", ResNet18, (32, 3, 32, 32), 12, 2, rivals=RIVALS),
+    Case("ResNet-18 32x32, batch 32", ResNet18, (32, 3, 32, 32), 6, 2),
+    Case("ResNet-18, filters every 16th", ResNet18, (32, 3, 32, 32), 30, 2, filters=16, rivals=RIVALS),
     Case("ResNet-50 224x224, batch 8", ResNet50, (8, 3, 224, 224), 6, 2),
-    Case("ResNet-50 64x64, batch 8, auto", ResNet50, (8, 3, 64, 64), 70, 4, every="auto", filters=16),
+    Case("ResNet-50 64x64, batch 8, auto", ResNet50, (8, 3, 64, 64), 120, 4, every="auto", filters=16, burst=10),
 )
 
 
@@ -153,7 +159,7 @@ def bench(case: Case) -> None:
 def print_cost(case: Case, bare: Side, ours: Side, floor: Floor, size: float) -> None:
     """Print one row of the table of costs."""
     # Records at an interval cost nothing in between: a mean tells their share, a median would not.
-    last = ours.watcher.inside[len(ours.watcher.inside) // 2 if case.every == "auto" else 0 :]
+    last = ours.watcher.inside[-_LAST if case.every == "auto" else 0 :]
     middle = statistics.fmean if case.every == "auto" else statistics.median
     inside = middle(one.thread for one in last)
     record = statistics.median(one.thread for one in last if one.thread > 0.5 * max(inside, 1e-9))
