@@ -15,10 +15,13 @@ from deeptracker.tracker.activations import Activations
 from deeptracker.tracker.background import Background
 from deeptracker.tracker.block import Block
 from deeptracker.tracker.contents import contents
+from deeptracker.tracker.device.measure import DeviceMeasure, common_device, fused_kernels
+from deeptracker.tracker.device.steps import DeferredSteps
 from deeptracker.tracker.exchange import Exchange
 from deeptracker.tracker.follower import SharedPlan
 from deeptracker.tracker.layers import RecordedLayer, find_layers, select_layers
 from deeptracker.tracker.measure import Measure
+from deeptracker.tracker.measuring import Measuring
 from deeptracker.tracker.opening import first_iteration, last_of, open_writer, thumbnails_of
 from deeptracker.tracker.own import OwnStatistic, OwnStatistics
 from deeptracker.tracker.plan import Plan
@@ -97,7 +100,7 @@ def extend(parts: Parts, known: Sequence[RecordedLayer], found: Sequence[Recorde
     content = contents([one.layer for one in layers], wanted.statistics, activations=bool(watched))
     joined = [one.layer for one in found]
     parts.background.exchange([Block(content) for _ in range(_BLOCKS)], lambda writer: writer.add_layers(joined))
-    measure = Measure(layers)
+    measure, _ = _measuring(layers, None)
     if parts.activations is not None:
         parts.activations.close()
     activations = Activations(layers, watched) if watched else None
@@ -123,7 +126,7 @@ def assemble(
         raise RecordingError("statistics cannot be recorded of weights that are sharded: no rank has them whole.")
     own = OwnStatistics(wanted.statistics, layers) if wanted.statistics else None
     content = contents([one.layer for one in layers], wanted.statistics, activations=bool(watched))
-    measure = Measure(layers) if exchange is None else ShardedMeasure(layers, exchange)
+    measure, kind = _measuring(layers, exchange)
     writer = open_writer(path, description, content, wanted.resume, wanted.iteration)
     first = first_iteration(writer, wanted.iteration)
     last_validation, last_snapshot = last_of(writer, "validation"), last_of(writer, "snapshots")
@@ -136,7 +139,7 @@ def assemble(
     kept = wanted.chosen("snapshots", layers) or list(range(len(layers)))
     return Parts(
         background,
-        Steps(content, measure, own, activations, optimizers, background, plan, first),
+        kind(content, measure, own, activations, optimizers, background, plan, first),
         activations,
         # Ranks that hold shards cannot know when a budget grants a snapshot.
         Snapshots(
@@ -150,3 +153,13 @@ def assemble(
         ValidationLog(background, last_validation, thumbnails),
         plan.stop if isinstance(plan, SharedPlan) else lambda: None,
     )
+
+
+def _measuring(layers: Sequence[RecordedLayer], exchange: Exchange | None) -> tuple[Measuring, type[Steps]]:
+    """Return what measures the layers where they are, and the steps that go with it."""
+    if exchange is not None:
+        return ShardedMeasure(layers, exchange), Steps
+    device = common_device(layers)
+    if device is None:
+        return Measure(layers), Steps
+    return DeviceMeasure(layers, device, fused_kernels(device)), DeferredSteps

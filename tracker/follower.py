@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import numpy as np
+from torch import Tensor
 
 from deeptracker.tracker.bystander import Bystander
 from deeptracker.tracker.exchange import FAILED, Exchange
@@ -71,8 +72,10 @@ class Follower(Bystander):
             self._local.remember()
             self._remembered = self.iteration
 
-    def after(self) -> None:
-        """Send what was measured of the step, if it is recorded."""
+    def after(self, found: Tensor | None = None) -> None:
+        """Send what was measured of the step, if it is recorded; nothing where a gradient scaler skipped it."""
+        if found is not None and bool(found):
+            return
         try:
             if self._is_meeting():
                 self._send()

@@ -52,11 +52,14 @@ class RecordedLayer:
 
         Returns the tensor itself where it is like that already; anything else is copied.
         """
+        return self.arrange_here(tensor.detach().to("cpu"))
+
+    def arrange_here(self, tensor: Tensor) -> Tensor:
+        """Return the same on the device where the tensor is."""
         tensor = tensor.detach()
         if tensor.layout is not torch.strided:
             tensor = tensor.to_dense()
-        tensor = tensor.to(device="cpu", dtype=torch.float32)
-        return _filters_first(tensor, self.groups).contiguous()
+        return _filters_first(tensor.to(torch.float32), self.groups).contiguous()
 
 
 def find_layers(model: nn.Module, biases: bool = False) -> list[RecordedLayer]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
@@ -87,11 +87,17 @@ def hook(
     return handles
 
 
-def skipped(optimizer: Optimizer) -> bool:
-    """Return whether a gradient scaler made a fused optimizer skip the step whose hook is running.
+def found_inf(optimizer: Optimizer) -> Tensor | None:
+    """Return a tensor above zero where a gradient scaler makes a fused optimizer skip the step whose hook is running.
 
     Such an optimizer steps, and calls its hooks, even when the gradients hold Inf: the scaler leaves it a tensor
-    that says so. Other optimizers are not called at all.
+    that says so. Other optimizers are not called at all: None.
     """
-    found = getattr(optimizer, "found_inf", None)
+    found: Tensor | None = getattr(optimizer, "found_inf", None)
+    return found
+
+
+def skipped(optimizer: Optimizer) -> bool:
+    """Return whether the step was skipped so; on a device this waits for it."""
+    found = found_inf(optimizer)
     return found is not None and bool(found)

@@ -92,6 +92,17 @@ class Plan:
         self.activations.recorded(iteration)
         return self.activations.interval
 
+    def take_back(self, iteration: int, due: Due) -> None:
+        """Have what was recorded of an iteration recorded again: the step was none."""
+        if due.layers:
+            self.layers.next = iteration
+        if due.filters:
+            if self.filters is not None:
+                self.filters.next = iteration
+            self._next_filters = iteration
+        if due.activations and self.activations is not None:
+            self.activations.next = iteration
+
     def observe_step(self, seconds: float) -> None:
         """Tell how long a training step took without any recording."""
         self.layers.observe_step(seconds)

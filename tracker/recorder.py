@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from deeptracker.data_model.errors import RecordingError, RunAccessError
@@ -25,9 +25,9 @@ from deeptracker.tracker.options import (
     check_budget,
     check_options,
     check_parameters,
+    found_inf,
     hook,
     plain_optimizers,
-    skipped,
     uncompiled,
 )
 from deeptracker.tracker.own import OwnStatistic
@@ -206,13 +206,13 @@ class Recorder:
         Of several ranks, what rank 0 logs is kept. With `gather`, each rank validates its own share of the images: they
         are brought together when the block ends, and every rank has to come there.
         """
-        self._steps.pause()
+        self._settle()
         return Validation(self.iteration, len(self._classes), self._thumbnails, self._keep, gather)
 
     def snapshot(self) -> None:
         """Keep the weights as they are now, of the layers in `snapshots`; a second one at an iteration is the same."""
         if self._recording() and self._parts:
-            self._steps.pause()
+            self._settle()
             snapshots = self._parts.snapshots
             self._guard.attempt(lambda: snapshots.take(self.iteration))
         elif isinstance(self._steps, Bystander) and self._recording():
@@ -272,6 +272,7 @@ class Recorder:
     def flush(self) -> None:
         """Return when everything recorded so far is on disk, readable by others."""
         if self._recording() and self._parts:
+            self._settle()
             self._parts.background.flush()
             self._recording()
 
@@ -298,6 +299,7 @@ class Recorder:
         if self._held is not None:
             self._held.remove()
         if self._parts:
+            self._settle()
             self._end(self._parts)
         try:
             self._recording(on_error)
@@ -320,14 +322,23 @@ class Recorder:
         self._before()
 
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
-        if optimizer is self._optimizers[-1] and not skipped(optimizer):
-            self._after()
+        if optimizer is self._optimizers[-1]:
+            found = found_inf(optimizer)
+            if found is None or not found.is_cpu:
+                self._after(found)
+            elif not found:
+                self._after()
 
     def _before(self) -> None:
         if self._recording():
             if self._joining.noticed():
                 self._guard.attempt(self._join)
             self._guard.attempt(self._steps.before)
+
+    def _settle(self) -> None:
+        """Keep what is still under way on a device; what comes now is no training."""
+        self._guard.attempt(self._steps.settle)
+        self._steps.pause()
 
     def _join(self) -> None:
         """Record the layers too that the model has got since."""
@@ -341,14 +352,14 @@ class Recorder:
             if self._held is not None:
                 self._held.extend(self._layers)
 
-    def _after(self) -> None:
+    def _after(self, found: Tensor | None = None) -> None:
         if self._recording():
-            self._guard.attempt(self._steps.after)
+            self._guard.attempt(lambda: self._steps.after(found))
             if self._parts and self._parts.snapshots.due(self.iteration):
                 self.snapshot()
         else:
             # The training loop may still ask for the iteration to decide when to validate.
-            self._steps.iteration += 1
+            self._steps.count(found)
 
     def _keep(self, results: Results) -> None:
         if not self._recording() or not self._parts:

@@ -33,8 +33,11 @@ class Pending:
 
     def take(self) -> dict[str, float]:
         """Return what was logged, as numbers, and forget it."""
-        taken = {name: sum(map(float, values)) / len(values) for name, values in self._values.items()}
-        self._values = {}
+        return {name: sum(map(float, values)) / len(values) for name, values in self.take_raw().items()}
+
+    def take_raw(self) -> dict[str, list[float | Tensor]]:
+        """Return what was logged, all values of each name, tensors of other devices as such; and forget it."""
+        taken, self._values = self._values, {}
         return taken
 
 
@@ -59,9 +62,16 @@ def _converted(name: str, value: object) -> float:
 
 def learning_rates(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, float]:
     """Return the learning rate of every parameter group: `learning_rate`, then `learning_rate/1`, ..."""
-    rates: dict[str, float] = {}
+    return {name: float(rate) for name, rate in raw_learning_rates(optimizers).items()}
+
+
+def raw_learning_rates(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, float | Tensor]:
+    """Return the same, with rates that lie on another device as they are."""
+    rates: dict[str, float | Tensor] = {}
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             if "lr" in group:
-                rates[f"{LEARNING_RATE}/{len(rates)}" if rates else LEARNING_RATE] = float(group["lr"])
+                rate = group["lr"]
+                name = f"{LEARNING_RATE}/{len(rates)}" if rates else LEARNING_RATE
+                rates[name] = rate if isinstance(rate, Tensor) and not rate.is_cpu else float(rate)
     return rates

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deeptracker.tracker.background import Background
-from deeptracker.tracker.measure import Measure
+from deeptracker.tracker.measuring import Measuring
 from deeptracker.tracker.schedule import Every, check_every
-from deeptracker.tracker.sharded import ShardedMeasure
 
 SNAPSHOT_BYTES = 64 << 20
 """Bytes of automatic snapshots that one recorder writes, before compression."""
@@ -52,7 +51,7 @@ class Snapshots:
 
     def __init__(
         self,
-        measure: Measure | ShardedMeasure,
+        measure: Measuring,
         background: Background,
         chosen: Sequence[int],
         automatic: bool,
@@ -69,7 +68,7 @@ class Snapshots:
         self._every: Every = "auto"
         self.change(every)
 
-    def take_over(self, measure: Measure | ShardedMeasure, chosen: Sequence[int]) -> None:
+    def take_over(self, measure: Measuring, chosen: Sequence[int]) -> None:
         """Go on with other layers."""
         self._measure, self._chosen = measure, list(chosen)
         self._bytes = measure.bytes_of(self._chosen)

@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
+from typing import ClassVar, NamedTuple
 
 import numpy as np
+from torch import Tensor
 from torch.optim import Optimizer
 
 from deeptracker.tracker.activations import Activations
 from deeptracker.tracker.background import Background
 from deeptracker.tracker.contents import Contents
-from deeptracker.tracker.measure import Measure
+from deeptracker.tracker.measuring import Measuring
 from deeptracker.tracker.own import OwnStatistics
-from deeptracker.tracker.plan import Plan
+from deeptracker.tracker.plan import Due, Plan
 from deeptracker.tracker.scalars import Pending, learning_rates
 from deeptracker.tracker.schedule import Every, Schedule
-from deeptracker.tracker.sharded import ShardedMeasure
 from deeptracker.tracker.totals import FILTER_COLUMNS, INTERVAL, LAYER_COLUMNS, Float64
+
+
+class Taken(NamedTuple):
+    """What is recorded of one step, beside the tables of layers and filters."""
+
+    iteration: int
+    due: Due
+    layers_interval: int
+    filters_interval: int
+    activations_interval: int
+    activations: Float64 | None
+    scalars: Mapping[str, float]
 
 
 class Steps:
     """Counts optimizer steps from `iteration` on, and records what the plan has due."""
 
+    defers: ClassVar[bool] = False
+    """Whether what was measured of a step is collected before the next one."""
+
     def __init__(
         self,
         contents: Contents,
-        measure: Measure | ShardedMeasure,
+        measure: Measuring,
         own: OwnStatistics | None,
         activations: Activations | None,
         optimizers: Sequence[Optimizer],
@@ -35,7 +51,7 @@ class Steps:
         iteration: int,
     ) -> None:
         """Take what measures, what keeps, and when. `own` and `activations` are None where there are none."""
-        self.iteration = iteration
+        self._iteration = iteration
         self.pending = Pending()
         self._optimizers, self._background, self._plan = optimizers, background, plan
         self.take_over(contents, measure, own, activations)
@@ -47,7 +63,7 @@ class Steps:
     def take_over(
         self,
         contents: Contents,
-        measure: Measure | ShardedMeasure,
+        measure: Measuring,
         own: OwnStatistics | None,
         activations: Activations | None,
     ) -> None:
@@ -59,6 +75,15 @@ class Steps:
         self._look_ahead()
 
     @property
+    def iteration(self) -> int:
+        """Number of steps taken."""
+        return self._iteration
+
+    @iteration.setter
+    def iteration(self, value: int) -> None:
+        self._iteration = value
+
+    @property
     def overhead(self) -> float:
         """What recording took of the training's time so far, on the training's thread; 0 before the second step."""
         return self._recording_seconds / self._training_seconds if self._training_seconds else 0.0
@@ -66,15 +91,20 @@ class Steps:
     def before(self) -> None:
         """Copy the weights, if the step to come is due and they have changed since they were copied last."""
         # With several optimizers this comes several times: what changes from the first on belongs to the iteration.
-        first, self._begun = self._begun != self.iteration, self.iteration
-        if self.due and (self._remembered != self.iteration or (first and self._measure.stale)):
+        first, self._begun = self._begun != self._iteration, self._iteration
+        if self.due and (self._remembered != self._iteration or (first and self._measure.stale)):
             start = perf_counter()
             self._measure.remember()
-            self._remembered = self.iteration
+            self._remembered = self._iteration
             self._spent += perf_counter() - start
 
-    def after(self) -> None:
-        """Record the step that has just been taken, as far as it is due. `before` was called before it."""
+    def after(self, found: Tensor | None = None) -> None:
+        """Record the step that has just been taken, as far as it is due. `before` was called before it.
+
+        `found`, on a device, is above zero where a gradient scaler found Inf and skipped the step after all.
+        """
+        if found is not None and not self.defers and bool(found):
+            return
         start = perf_counter()
         spent = self._spent + (self._activations.seconds if self._activations else 0.0)
         if self._ended is not None:
@@ -82,9 +112,9 @@ class Steps:
             self._plan.observe_step(step)
             self._training_seconds += step
         try:
-            self._record(start)
+            self._record(start, found)
         finally:
-            self.iteration += 1
+            self._iteration += 1
             self._spent = 0.0
             self._look_ahead()
             now = perf_counter()
@@ -96,6 +126,14 @@ class Steps:
     def due(self) -> bool:
         """Whether the weights and gradients of the step to come are recorded."""
         return self._due.layers or self._due.filters
+
+    def count(self, found: Tensor | None = None) -> None:
+        """Count a step that is not recorded."""
+        if found is None or not bool(found):
+            self._iteration += 1
+
+    def settle(self) -> None:
+        """Keep what is still under way: nothing, where measuring is done when it returns."""
 
     def pause(self) -> None:
         """Say that what comes now is not training: the time until the next step is not that of a step."""
@@ -109,36 +147,56 @@ class Steps:
         overhead: float | None,
     ) -> None:
         """Record at other intervals, or in another budget, from the step to come on; None leaves one as it is."""
-        self._plan.change(self.iteration, every, filters_every, activations_every, overhead)
+        self._plan.change(self._iteration, every, filters_every, activations_every, overhead)
         self._look_ahead()
 
     def _look_ahead(self) -> None:
-        self._due = self._plan.due(self.iteration)
+        self._due = self._plan.due(self._iteration)
         if self._activations is not None:
             self._activations.due = self._due.activations
 
-    def _record(self, start: float) -> None:
-        due, plan, iteration = self._due, self._plan, self.iteration
+    def _record(self, start: float, found: Tensor | None) -> None:
+        """Measure and keep what is due; a step that `found` Inf in its gradients was none, and never comes here."""
+        due = self._due
         rates = learning_rates(self._optimizers)
         if due.layers or due.filters:
-            every_step = plan.layers.interval == 1
-            if self._own is not None:
-                # First: with `remember` the kernel overwrites the weights before the step.
-                self._own.measure(self._measure.before, self._table[:, LAYER_COLUMNS:], self._own_filters)
+            every_step = self._plan.layers.interval == 1
+            self._measure_own()
             self._measure.measure(self._table, remember=every_step, filters=due.filters)
-            self._remembered = iteration + 1 if every_step else -1
+            self._remembered = self._iteration + 1 if every_step else -1
         activations = self._take_activations() if due.activations else None
         if due.layers:
             self._account(perf_counter() - start + self._spent)
+        self._keep(self._plan_next(activations, {**rates, **self.pending.take()}))
+
+    def _measure_own(self) -> None:
+        """Measure the user's own statistics. First of all: with `remember` the weights before are overwritten."""
+        if self._own is not None:
+            self._own.measure(self._measure.before, self._table[:, LAYER_COLUMNS:], self._own_filters)
+
+    def _plan_next(self, activations: Float64 | None, scalars: Mapping[str, float]) -> Taken:
+        """Return what is recorded of this step, and have the plan go on to the next records."""
+        due, plan, iteration = self._due, self._plan, self._iteration
+        return Taken(
+            iteration,
+            due,
+            plan.recorded_layers(iteration) if due.layers else 0,
+            plan.recorded_filters(iteration) if due.filters else 0,
+            plan.recorded_activations(iteration) if due.activations else 0,
+            activations,
+            scalars,
+        )
+
+    def _keep(self, taken: Taken) -> None:
         with self._background as block:
-            if due.layers:
-                self._table[:, INTERVAL] = plan.layers.interval
-                block.add_layers(iteration, plan.recorded_layers(iteration), self._table)
-            if due.filters:
-                block.add_filters(iteration, plan.recorded_filters(iteration), self._fill_filters)
-            if activations is not None:
-                block.add_activations(iteration, plan.recorded_activations(iteration), activations)
-            block.add_scalars(iteration, {**rates, **self.pending.take()})
+            if taken.due.layers:
+                self._table[:, INTERVAL] = taken.layers_interval
+                block.add_layers(taken.iteration, taken.layers_interval, self._table)
+            if taken.due.filters:
+                block.add_filters(taken.iteration, taken.filters_interval, self._fill_filters)
+            if taken.activations is not None:
+                block.add_activations(taken.iteration, taken.activations_interval, taken.activations)
+            block.add_scalars(taken.iteration, taken.scalars)
 
     def _fill_filters(self, out: Float64) -> None:
         if not self._own_filters.size:
@@ -163,5 +221,5 @@ class Steps:
 
     def _note_interval(self, family: str, schedule: Schedule | None) -> None:
         assert schedule is not None
-        values = {"family": family, "iteration": self.iteration, "interval": schedule.interval, **schedule.measured}
+        values = {"family": family, "iteration": self._iteration, "interval": schedule.interval, **schedule.measured}
         self._background.submit(lambda writer: writer.note("interval", **values))

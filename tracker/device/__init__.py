@@ -1,0 +1,1 @@
+"""Measuring layers whose weights lie on an accelerator, without waiting for it."""
