@@ -8,10 +8,13 @@ import shutil
 import subprocess
 import sysconfig
 import tomllib
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from deeptracker import open_run
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -94,7 +97,14 @@ def users_objects() -> dict[str, object]:
     import torch
 
     torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 3))
+    model = torch.nn.Sequential(
+        OrderedDict(
+            conv1=torch.nn.Conv2d(1, 4, 3),
+            layer3=torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Conv2d(4, 4, 1)),
+            flat=torch.nn.Flatten(),
+            fc=torch.nn.Linear(144, 3),
+        )
+    )
     images, labels = torch.randn(24, 1, 8, 8), torch.arange(24) % 3
     return {
         "torch": torch,
@@ -111,9 +121,12 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     names = users_objects()
     examples = [example for example in blocks("python") if "integrations" not in example]
-    assert len(examples) == 3
+    assert len(examples) == 4
     for number, example in enumerate(examples):
         exec(compile(example, f"README.md, example {number + 1}", "exec"), names)
+    names["recorder"].close()
+    statistics = {one.name for one in open_run("runs/more").layer_statistics}
+    assert "spectral_norm" in statistics
     assert names["run"].scalars.loss.sizes["iteration"] == 9
     assert names["run"].validation.sizes == {"validation": 3, "image": 24}
     assert names["run"].state == "closed"
