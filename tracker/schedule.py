@@ -44,6 +44,8 @@ class Schedule:
         self._costs: deque[float] = deque(maxlen=_WINDOW)
         self._steps: deque[float] = deque(maxlen=_WINDOW)
         self._recorded = 0
+        self.measured: dict[str, float] = {}
+        """What the interval was last chosen from: milliseconds per record and per training step."""
 
     def change(self, every: Every, iteration: int) -> None:
         """Take another interval, from its first multiple from `iteration` on; RecordingError for one without sense.
@@ -75,6 +77,13 @@ class Schedule:
             return False
         chosen = choose_interval(median(self._costs), median(self._steps), self.overhead, self.interval)
         changed = chosen != self.interval
+        self.measured = {
+            "record_ms": round(1e3 * median(self._costs), 3),
+            "step_ms": round(1e3 * median(self._steps), 3),
+        }
+        if changed and 1 in (chosen, self.interval):
+            # At every iteration the weights are copied while they are measured, at longer intervals before the step.
+            self._costs.clear()
         self.interval = chosen
         return changed
 
@@ -84,14 +93,6 @@ class Schedule:
         if not self._costs or not self._steps:
             return 0.0
         return median(self._costs) / self.interval / max(median(self._steps), 1e-9)
-
-    @property
-    def measured(self) -> dict[str, float]:
-        """What the interval was chosen from: milliseconds per record and per training step."""
-        return {
-            "record_ms": round(1e3 * median(self._costs or [0.0]), 3),
-            "step_ms": round(1e3 * median(self._steps or [0.0]), 3),
-        }
 
 
 def check_every(name: str, every: object) -> int:
