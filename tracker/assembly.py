@@ -77,6 +77,20 @@ class Parts:
     stop: Callable[[], None]
     """Tells other ranks, where they take part, that no more is recorded."""
 
+    def end(self, overhead: float) -> None:
+        """Write everything and close the run, with a note of the share of the training's time that it took."""
+        self.stop()
+        if self.activations:
+            self.activations.close()
+        iteration, left = self.steps.iteration, self.steps.pending.take()
+        if left:
+            self.background.submit(
+                lambda writer: writer.note("logged after the last step", at_iteration=iteration, **left)
+            )
+        share = round(overhead, 4)
+        self.background.submit(lambda writer: writer.note("overhead", iteration=iteration, share=share))
+        self.background.close()
+
 
 def find(model: nn.Module, wanted: Wanted) -> list[RecordedLayer]:
     """Return the layers to record; RecordingError where an option makes no sense for them."""

@@ -13,9 +13,11 @@ from deeptracker.data_model.errors import RecordingError
 class Guard:
     """Knows whether to record, and reports once what has stopped it. In a forked child it never records."""
 
-    def __init__(self, path: Path, on_error: str, iteration: Callable[[], int]) -> None:
-        """Guard the recording into a run at `path`; `iteration` tells where a failure came."""
-        self._path, self._on_error, self._iteration = path, on_error, iteration
+    def __init__(self, path: Path, on_error: str) -> None:
+        """Guard the recording into a run at `path`."""
+        self._path, self._on_error = path, on_error
+        self.iteration: Callable[[], int] = lambda: 0
+        """Tells where a failure came."""
         self._process = os.getpid()
         self._failed = False
         self.closed = False
@@ -36,7 +38,7 @@ class Guard:
         if self.closed:
             raise RecordingError(f"The recorder of {self._path} is closed: nothing can be recorded any more.")
         if error is not None:
-            self._fail(error, on_error or self._on_error)
+            self.fail(error, on_error or self._on_error)
         return error is None
 
     def attempt(self, record: Callable[[], None]) -> None:
@@ -44,13 +46,14 @@ class Guard:
         try:
             record()
         except Exception as error:  # noqa: BLE001 - whatever it is, training may be meant to go on without it.
-            self._fail(error, self._on_error)
+            self.fail(error, self._on_error)
 
-    def _fail(self, error: Exception, on_error: str) -> None:
+    def fail(self, error: Exception, on_error: str) -> None:
+        """End the recording because of an error: raise RecordingError, or with "warn" warn."""
         self._failed = True
         self.when_failed()
         message = (
-            f"Recording into {self._path} has stopped at iteration {self._iteration()}: {type(error).__name__}: "
+            f"Recording into {self._path} has stopped at iteration {self.iteration()}: {type(error).__name__}: "
             f"{error} What was committed before is kept; solve the cause and continue with resume=True."
         )
         if on_error == "raise":

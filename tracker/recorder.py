@@ -12,15 +12,13 @@ from typing import Any, Literal, Self
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from deeptracker.data_model.errors import RecordingError, RunAccessError
-from deeptracker.tracker.assembly import Parts, Wanted, assemble, extend, find
+from deeptracker.data_model.errors import RecordingError
+from deeptracker.tracker.assembly import Wanted, extend, find
 from deeptracker.tracker.bystander import Bystander
-from deeptracker.tracker.exchange import Exchange
-from deeptracker.tracker.follower import Follower
 from deeptracker.tracker.guard import Guard
 from deeptracker.tracker.held import HeldGradients
 from deeptracker.tracker.joining import Joining
-from deeptracker.tracker.opening import describe, in_order_of
+from deeptracker.tracker.opening import describe
 from deeptracker.tracker.options import (
     check_budget,
     check_options,
@@ -31,10 +29,9 @@ from deeptracker.tracker.options import (
     uncompiled,
 )
 from deeptracker.tracker.own import OwnStatistic
-from deeptracker.tracker.ranks import Announcement, is_first, rank
+from deeptracker.tracker.ranks import is_first, rank
+from deeptracker.tracker.roles import take_role
 from deeptracker.tracker.schedule import Every
-from deeptracker.tracker.shards import is_sharded
-from deeptracker.tracker.steps import Steps
 from deeptracker.tracker.thumbnails import Thumbnails
 from deeptracker.tracker.validation import Results, Validation
 
@@ -135,44 +132,21 @@ class Recorder:
             resume,
             iteration,
         )
-        layers = self._layers = find(model, wanted)
+        layers = find(model, wanted)
         self._wanted, self._joining = wanted, Joining(model, biases, self._optimizers)
         if hooks:
             check_parameters(model, self._optimizers)
-        self._guard = Guard(self.path, on_error, lambda: self.iteration)
-        self._parts: Parts | None = None
-        announcement = Announcement()
-        self._sharded = sharded = any(is_sharded(one.weight) for one in layers)
-        self._steps: Steps | Bystander
-        if is_first():
-            description = describe(self.path, name, model, self._classes, parameters)
-            with announcement:
-                try:
-                    self._layers = layers = in_order_of(self.path, layers) if resume else layers
-                    exchange = Exchange(announcement) if sharded else None
-                    self._parts = assemble(self.path, description, layers, self._optimizers, wanted, exchange)
-                    self._steps, self._guard.when_failed = self._parts.steps, self._parts.stop
-                except RunAccessError as error:
-                    if on_error == "raise":
-                        raise
-                    self._steps = Bystander(iteration or 0)
-                    self._guard.recording(error)
-            names = [one.layer.name for one in layers] if self._parts and sharded else []
-            announcement.make({"iteration": self.iteration, "layers": names})
-        else:
-            # The recorder of a rank that does not record counts iterations as rank 0 does, and keeps nothing.
-            heard = announcement.hear()
-            first = int(heard.get("iteration", 0))
-            self._steps = Bystander(first)
-            if names := heard.get("layers", []):
-                layers = sorted(layers, key=lambda one: names.index(one.layer.name))
-                self._steps = Follower(first, layers, Exchange(announcement), snapshots_every)
+        self._guard = Guard(self.path, on_error)
+        description = describe(self.path, name, model, self._classes, parameters)
+        role = take_role(self.path, description, layers, self._optimizers, wanted, self._guard, on_error)
+        self._steps, self._layers, self._parts, self._sharded = role
+        self._guard.iteration = lambda: self._steps.iteration
         self._thumbnails = self._parts.validations.thumbnails if self._parts else Thumbnails()
         self._held, self._dropped = None, False
         self._handles = hook(self._optimizers, self._before_step, self._after_step) if hooks else []
         if not hooks and self._parts:
             steps = self._parts.steps
-            self._held = HeldGradients(layers, lambda: steps.due)
+            self._held = HeldGradients(self._layers, lambda: steps.due)
         if not hooks:
             self._before()
 
@@ -300,23 +274,11 @@ class Recorder:
             self._held.remove()
         if self._parts:
             self._settle()
-            self._end(self._parts)
+            self._parts.end(self.overhead)
         try:
             self._recording(on_error)
         finally:
             self._guard.closed = True
-
-    def _end(self, parts: Parts) -> None:
-        parts.stop()
-        if parts.activations:
-            parts.activations.close()
-        left, iteration, overhead = parts.steps.pending.take(), self.iteration, round(self.overhead, 4)
-        if left:
-            parts.background.submit(
-                lambda writer: writer.note("logged after the last step", at_iteration=iteration, **left)
-            )
-        parts.background.submit(lambda writer: writer.note("overhead", iteration=iteration, share=overhead))
-        parts.background.close()
 
     def _before_step(self, *_: Any) -> None:
         self._before()

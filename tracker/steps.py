@@ -34,7 +34,10 @@ class Taken(NamedTuple):
 
 
 class Steps:
-    """Counts optimizer steps from `iteration` on, and records what the plan has due."""
+    """Counts optimizer steps from `iteration` on, and records what the plan has due.
+
+    What has no underscore before its name and is no method of the recorder's is there for `DeferredSteps`.
+    """
 
     defers: ClassVar[bool] = False
     """Whether what was measured of a step is collected before the next one."""
@@ -51,11 +54,11 @@ class Steps:
         iteration: int,
     ) -> None:
         """Take what measures, what keeps, and when. `own` and `activations` are None where there are none."""
-        self._iteration = iteration
+        self.steps = iteration
         self.pending = Pending()
-        self._optimizers, self._background, self._plan = optimizers, background, plan
+        self.optimizers, self._background, self.plan = optimizers, background, plan
         self.take_over(contents, measure, own, activations)
-        self._spent = 0.0
+        self.spent = 0.0
         self._ended: float | None = None
         self._records = 0
         self._recording_seconds = self._training_seconds = 0.0
@@ -69,19 +72,19 @@ class Steps:
     ) -> None:
         """Go on with other layers; the background is ready for their contents."""
         self._measure, self._own, self._activations = measure, own, activations
-        self._table = np.empty((len(contents.layers), contents.layer_columns), np.float64)
+        self.table = np.empty((len(contents.layers), contents.layer_columns), np.float64)
         self._own_filters = np.empty((contents.filters, contents.filter_columns - FILTER_COLUMNS), np.float64)
-        self._remembered = self._begun = -1
-        self._look_ahead()
+        self.remembered = self._begun = -1
+        self.look_ahead()
 
     @property
     def iteration(self) -> int:
         """Number of steps taken."""
-        return self._iteration
+        return self.steps
 
     @iteration.setter
     def iteration(self, value: int) -> None:
-        self._iteration = value
+        self.steps = value
 
     @property
     def overhead(self) -> float:
@@ -91,12 +94,12 @@ class Steps:
     def before(self) -> None:
         """Copy the weights, if the step to come is due and they have changed since they were copied last."""
         # With several optimizers this comes several times: what changes from the first on belongs to the iteration.
-        first, self._begun = self._begun != self._iteration, self._iteration
-        if self.due and (self._remembered != self._iteration or (first and self._measure.stale)):
+        first, self._begun = self._begun != self.steps, self.steps
+        if self.due and (self.remembered != self.steps or (first and self._measure.stale)):
             start = perf_counter()
             self._measure.remember()
-            self._remembered = self._iteration
-            self._spent += perf_counter() - start
+            self.remembered = self.steps
+            self.spent += perf_counter() - start
 
     def after(self, found: Tensor | None = None) -> None:
         """Record the step that has just been taken, as far as it is due. `before` was called before it.
@@ -106,17 +109,17 @@ class Steps:
         if found is not None and not self.defers and bool(found):
             return
         start = perf_counter()
-        spent = self._spent + (self._activations.seconds if self._activations else 0.0)
+        spent = self.spent + (self._activations.seconds if self._activations else 0.0)
         if self._ended is not None:
             step = start - self._ended - spent
-            self._plan.observe_step(step)
+            self.plan.observe_step(step)
             self._training_seconds += step
         try:
             self._record(start, found)
         finally:
-            self._iteration += 1
-            self._spent = 0.0
-            self._look_ahead()
+            self.steps += 1
+            self.spent = 0.0
+            self.look_ahead()
             now = perf_counter()
             if self._ended is not None:
                 self._recording_seconds += spent + now - start
@@ -125,12 +128,12 @@ class Steps:
     @property
     def due(self) -> bool:
         """Whether the weights and gradients of the step to come are recorded."""
-        return self._due.layers or self._due.filters
+        return self.planned.layers or self.planned.filters
 
     def count(self, found: Tensor | None = None) -> None:
         """Count a step that is not recorded."""
         if found is None or not bool(found):
-            self._iteration += 1
+            self.steps += 1
 
     def settle(self) -> None:
         """Keep what is still under way: nothing, where measuring is done when it returns."""
@@ -147,36 +150,37 @@ class Steps:
         overhead: float | None,
     ) -> None:
         """Record at other intervals, or in another budget, from the step to come on; None leaves one as it is."""
-        self._plan.change(self._iteration, every, filters_every, activations_every, overhead)
-        self._look_ahead()
+        self.plan.change(self.steps, every, filters_every, activations_every, overhead)
+        self.look_ahead()
 
-    def _look_ahead(self) -> None:
-        self._due = self._plan.due(self._iteration)
+    def look_ahead(self) -> None:
+        """Find out what is to be recorded of the step to come."""
+        self.planned = self.plan.due(self.steps)
         if self._activations is not None:
-            self._activations.due = self._due.activations
+            self._activations.due = self.planned.activations
 
     def _record(self, start: float, found: Tensor | None) -> None:
         """Measure and keep what is due; a step that `found` Inf in its gradients was none, and never comes here."""
-        due = self._due
-        rates = learning_rates(self._optimizers)
+        due = self.planned
+        rates = learning_rates(self.optimizers)
         if due.layers or due.filters:
-            every_step = self._plan.layers.interval == 1
-            self._measure_own()
-            self._measure.measure(self._table, remember=every_step, filters=due.filters)
-            self._remembered = self._iteration + 1 if every_step else -1
-        activations = self._take_activations() if due.activations else None
+            every_step = self.plan.layers.interval == 1
+            self.measure_own()
+            self._measure.measure(self.table, remember=every_step, filters=due.filters)
+            self.remembered = self.steps + 1 if every_step else -1
+        activations = self.take_activations() if due.activations else None
         if due.layers:
-            self._account(perf_counter() - start + self._spent)
-        self._keep(self._plan_next(activations, {**rates, **self.pending.take()}))
+            self.account(perf_counter() - start + self.spent)
+        self.keep(self.plan_next(activations, {**rates, **self.pending.take()}))
 
-    def _measure_own(self) -> None:
+    def measure_own(self) -> None:
         """Measure the user's own statistics. First of all: with `remember` the weights before are overwritten."""
         if self._own is not None:
-            self._own.measure(self._measure.before, self._table[:, LAYER_COLUMNS:], self._own_filters)
+            self._own.measure(self._measure.before, self.table[:, LAYER_COLUMNS:], self._own_filters)
 
-    def _plan_next(self, activations: Float64 | None, scalars: Mapping[str, float]) -> Taken:
+    def plan_next(self, activations: Float64 | None, scalars: Mapping[str, float]) -> Taken:
         """Return what is recorded of this step, and have the plan go on to the next records."""
-        due, plan, iteration = self._due, self._plan, self._iteration
+        due, plan, iteration = self.planned, self.plan, self.steps
         return Taken(
             iteration,
             due,
@@ -187,11 +191,12 @@ class Steps:
             scalars,
         )
 
-    def _keep(self, taken: Taken) -> None:
+    def keep(self, taken: Taken) -> None:
+        """Hand what was measured of a step to the background."""
         with self._background as block:
             if taken.due.layers:
-                self._table[:, INTERVAL] = taken.layers_interval
-                block.add_layers(taken.iteration, taken.layers_interval, self._table)
+                self.table[:, INTERVAL] = taken.layers_interval
+                block.add_layers(taken.iteration, taken.layers_interval, self.table)
             if taken.due.filters:
                 block.add_filters(taken.iteration, taken.filters_interval, self._fill_filters)
             if taken.activations is not None:
@@ -205,21 +210,22 @@ class Steps:
         self._measure.copy_filters(out[:, :FILTER_COLUMNS])
         out[:, FILTER_COLUMNS:] = self._own_filters
 
-    def _take_activations(self) -> Float64:
+    def take_activations(self) -> Float64:
+        """Return what was seen of the layers' outputs in the step, float64 (statistic, layer)."""
         assert self._activations is not None
         start, seconds = perf_counter(), self._activations.seconds
         values = self._activations.take()
-        if self._plan.observe_activations(seconds + perf_counter() - start):
-            self._note_interval("activations", self._plan.activations)
+        if self.plan.observe_activations(seconds + perf_counter() - start):
+            self._note_interval("activations", self.plan.activations)
         return values
 
-    def _account(self, seconds: float) -> None:
+    def account(self, seconds: float) -> None:
         """Tell the plan what the record cost, the background's share included; note a new interval."""
         self._records += 1
-        if self._plan.observe_layers(seconds + self._background.seconds / self._records):
-            self._note_interval("layers", self._plan.layers)
+        if self.plan.observe_layers(seconds + self._background.seconds / self._records):
+            self._note_interval("layers", self.plan.layers)
 
     def _note_interval(self, family: str, schedule: Schedule | None) -> None:
         assert schedule is not None
-        values = {"family": family, "iteration": self._iteration, "interval": schedule.interval, **schedule.measured}
+        values = {"family": family, "iteration": self.steps, "interval": schedule.interval, **schedule.measured}
         self._background.submit(lambda writer: writer.note("interval", **values))

@@ -21,7 +21,7 @@ class Touched:
 
     def __init__(self, layers: Sequence[RecordedLayer]) -> None:
         """Begin with nothing noted: everything counts as touched."""
-        self._parameters = [one.module._parameters for one in layers]
+        self._holders = [one.module._parameters for one in layers]
         self._names = [one.parameter for one in layers]
         self._weights: list[Tensor | None] = []
         self._versions: list[int] = []
@@ -40,4 +40,4 @@ class Touched:
         return not same or list(map(_version, self._weights)) != self._versions
 
     def _now(self) -> list[Tensor | None]:
-        return list(map(dict.get, self._parameters, self._names))
+        return list(map(dict.get, self._holders, self._names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,9 @@ class DeviceMeasure:
         weights = [one.weight for one in self._layers]
         values, slopes = self._values(weights), self._slopes(weights)
         reduce = self._by_torch if self._fused is None else self._by_triton
-        rows, layers, quartiles = reduce(values, slopes, remember)
+        # Triton launches on the current device, whatever its arguments lie on.
+        with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
+            rows, layers, quartiles = reduce(values, slopes, remember)
         posted = {"layers": layers, "quartiles": quartiles}
         if filters:
             posted["rows"] = rows

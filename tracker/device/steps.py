@@ -45,11 +45,11 @@ class DeferredSteps(Steps):
         """Number of steps taken; waits for the device where only that knows whether the last one was skipped."""
         if self._found is not None:
             self.settle()
-        return self._iteration
+        return self.steps
 
     @iteration.setter
     def iteration(self, value: int) -> None:
-        self._iteration = value
+        self.steps = value
 
     def before(self) -> None:
         """Collect the step before; then as ever."""
@@ -65,34 +65,34 @@ class DeferredSteps(Steps):
         device_seconds = self._device.wait()
         extras = iter(self._device.extras() if self._sent else ())
         if found is not None and next(extras):
-            self._iteration = taken.iteration
-            self._plan.take_back(taken.iteration, taken.due)
-            self._look_ahead()
+            self.steps = taken.iteration
+            self.plan.take_back(taken.iteration, taken.due)
+            self.look_ahead()
             return
         scalars = {name: _mean([_number(one, extras) for one in values]) for name, values in self._scalars}
         if taken.due.layers or taken.due.filters:
-            self._device.collect(self._table)
+            self._device.collect(self.table)
         if taken.due.layers:
-            self._account(max(self._host_seconds, device_seconds))
-        self._keep(taken._replace(scalars=scalars))
+            self.account(max(self._host_seconds, device_seconds))
+        self.keep(taken._replace(scalars=scalars))
 
     def _record(self, start: float, found: Tensor | None) -> None:
-        due, measured = self._due, self.due
-        rates = [(name, [rate]) for name, rate in raw_learning_rates(self._optimizers).items()]
+        due, measured = self.planned, self.due
+        rates = [(name, [rate]) for name, rate in raw_learning_rates(self.optimizers).items()]
         self._scalars = [*rates, *self.pending.take_raw().items()]
         extras = [] if found is None else [found]
         extras += [one for _, values in self._scalars for one in values if isinstance(one, Tensor)]
         self._sent, self._found = bool(extras), found
         if measured:
-            self._measure_own()
-            every_step = self._plan.layers.interval == 1
+            self.measure_own()
+            every_step = self.plan.layers.interval == 1
             self._device.launch(remember=every_step, filters=due.filters, extras=extras)
-            self._remembered = self._iteration + 1 if every_step else -1
+            self.remembered = self.steps + 1 if every_step else -1
         elif extras:
             self._device.send(extras)
-        activations = self._take_activations() if due.activations else None
-        self._host_seconds = perf_counter() - start + self._spent
-        self._taken = self._plan_next(activations, {})
+        activations = self.take_activations() if due.activations else None
+        self._host_seconds = perf_counter() - start + self.spent
+        self._taken = self.plan_next(activations, {})
 
 
 def _number(value: float | Tensor, extras: Any) -> float:
