@@ -32,14 +32,13 @@ STYLES = """
 """
 
 
-def run_line(name: str, model: str, synthetic: bool, iterations: tuple[int, int], fresh: Freshness) -> str:
+def run_line(name: str, model: str, synthetic: bool, steps: int, fresh: Freshness) -> str:
     """Return the line as HTML; whatever the run says of itself is escaped."""
-    count = iterations[1] - iterations[0]
     words = [
         f'<b title="{escape(name)}">{escape(name)}</b>',
         '<span class="synthetic">synthetic</span>' if synthetic else "",
         f'<span class="mark {escape(fresh.state)}" title="{escape(fresh.explained)}">{escape(fresh.words)}</span>',
-        f"<span>{count:,} iterations</span>" if count else "",
+        f"<span>{steps:,} iterations</span>" if steps else "",
         f'<span class="model">{escape(model)}</span>' if model else "",
     ]
     return f'<div class="run">{"".join(words)}</div>'
@@ -78,9 +77,7 @@ class Header:
         """Say how fresh the run is now."""
         run = self.viewer.session.run
         description = run.description
-        words = run_line(
-            str(run.name), description.model, description.synthetic, run.iterations, self.viewer.live.freshness
-        )
+        words = run_line(str(run.name), description.model, description.synthetic, run.steps, self.viewer.live.freshness)
         if words != self.line.object:
             self.line.object = words
 

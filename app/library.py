@@ -167,14 +167,13 @@ def describe(path: Path, key: str) -> Entry:
     """Return what the library says of the run at `path`, whatever is wrong with it."""
     try:
         run = open_run(path)
-        first, stop = run.iterations
         return Entry(
             key,
             path,
             run.name or path.name,
             run.description.model,
             run.state,
-            stop - first,
+            run.steps,
             run.committed_at,
             folder_size(path),
             sparkline(run),

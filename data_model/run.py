@@ -20,7 +20,7 @@ from deeptracker.data_model.images import Images
 from deeptracker.data_model.remarks import remarks
 from deeptracker.data_model.series import SeriesReader
 from deeptracker.data_model.validation_results import ValidationResults
-from deeptracker.data_model.vocabulary import ACTIVATIONS, LAYERS, Description, Layer, Statistic
+from deeptracker.data_model.vocabulary import ACTIVATIONS, LAYERS, SCALARS, Description, Layer, Statistic
 
 _SILENCE = 120.0
 """Seconds after which a writer on another host, which nobody here can ask, counts as gone."""
@@ -95,6 +95,14 @@ class Run(param.Parameterized):
         if not axes:
             return (0, 0)
         return (min(int(axis.iterations(0, 1)[0]) for axis in axes), max(axis.stop for axis in axes))
+
+    @property
+    def steps(self) -> int:
+        """How many iterations were trained: a validation or a snapshot after the last one adds none."""
+        trained = self._commit.manifest.logs.get(SCALARS)
+        if trained is None or not trained.records:
+            return self.iterations[1] - self.iterations[0]
+        return trained.axis.stop - self.iterations[0]
 
     @property
     def layer_list(self) -> list[Layer]:

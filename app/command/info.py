@@ -47,7 +47,7 @@ def collect(path: Path) -> dict[str, Any]:
         "model": run.description.model,
         "state": run.state,
         "first_iteration": first if stop > first else None,
-        "iterations": stop - first,
+        "iterations": run.steps,
         "scalars": list(run.scalar_names),
         "layers": len(run.layer_list),
         "filters": int(run.filter_layer.size),

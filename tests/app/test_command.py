@@ -44,7 +44,7 @@ def test_info_in_words_and_as_json(make_run: MakeRun, tmp_path: Path, capsys: py
     assert main(["info", str(path), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     run = open_run(path)
-    assert facts["iterations"] == run.iterations[1] - run.iterations[0]
+    assert facts["iterations"] == run.steps
     assert (facts["state"], facts["layers"], facts["images"], facts["validations"]) == ("closed", 4, 30, 16)
     assert facts["remarks"] == []
     RunWriter.resume(path, before=3).close()

@@ -319,3 +319,13 @@ def test_records_must_come_in_order_and_in_shape(tmp_path: Path) -> None:
         validate(writer, 1, ["a", "a"], [0, 0], [0, 0])
     writer.close()
     assert open_run(tmp_path / "run").iterations == (0, 10)
+
+
+def test_a_validation_after_the_last_iteration_is_none_itself(tmp_path: Path) -> None:
+    writer = start(tmp_path / "run")
+    assert open_run(tmp_path / "run").steps == 0
+    writer.append_scalars(np.arange(3, 10), {"loss": np.ones(7)})
+    validate(writer, 10, ["one"], [0], [0])
+    writer.close()
+    run = open_run(tmp_path / "run")
+    assert (run.iterations, run.steps) == ((3, 11), 7)
