@@ -133,6 +133,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     assert "layers" in names["tree"].children
 
 
+@pytest.mark.filterwarnings("ignore:Starting from v1.9.0, `tensorboardX`:UserWarning")
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 def test_the_adapters_of_the_readme_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import accelerate
