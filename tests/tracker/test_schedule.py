@@ -126,7 +126,7 @@ def test_layers_get_what_activations_leave_of_the_budget():
     for iteration in range(4000):
         due = shared.due(iteration)
         if due.layers:
-            shared.observe_layers(1e-3)
+            shared.observe_layers(0.9e-3)
             shared.recorded_layers(iteration)
         if due.activations:
             shared.observe_activations(4e-3)
