@@ -64,7 +64,8 @@ class ImageTable:
         changed = self._classes[rows] != classes
         before, after = self._classes[rows[changed]], classes[changed]
         events = np.stack([rows[changed], np.full(len(before), iteration), before, after], axis=1).astype(np.int64)
-        table = self._table("relabelled", "int64", 0, (len(RELABELLED),), ("change", "column"))
+        # No two arrays of a run may share a dimension's name at different lengths: thumbnails have a "column".
+        table = self._table("relabelled", "int64", 0, (len(RELABELLED),), ("change", "what"))
         table.resize((table.shape[0] + len(events), len(RELABELLED)))
         table[-len(events) :] = events
         self._set_classes(rows, classes)
