@@ -69,32 +69,22 @@ class Flips:
 
 
 def flips(correct: Codes) -> Flips:
-    """Find every flip and how stable the answer was before and after it, in one pass over the validations."""
-    images = correct.shape[1]
-    last = np.full(images, MISSING, np.int8)
-    length = np.zeros(images, np.int64)
-    found: list[tuple[Ints, Ints, npt.NDArray[np.bool_], Ints]] = []
-    for row, now in enumerate(correct):
-        present = now >= 0
-        flipped = np.flatnonzero(present & (last >= 0) & (now != last))
-        found.append((np.full(len(flipped), row, np.int64), flipped, now[flipped] == 1, length[flipped]))
-        length += present
-        length[flipped] = 1
-        last = np.where(present, now, last)
-    if not found:
-        nothing = np.empty(0, np.int64)
-        return Flips(nothing, nothing, np.empty(0, np.bool_), nothing, nothing)
-    validation, image, learned, before = (np.concatenate(part) for part in zip(*found, strict=True))
-    return Flips(validation, image, learned, before, _until_next(image, before, length))
-
-
-def _until_next(image: Ints, before: Ints, length: Ints) -> Ints:
-    """The answer after a flip lasts as long as the one before the image's next flip, or until now."""
-    order = np.argsort(image, kind="stable")
-    after = length[image].copy()
-    same = image[order[1:]] == image[order[:-1]]
-    after[order[:-1][same]] = before[order[1:][same]]
-    return after
+    """Find every flip and how stable the answer was before and after it."""
+    validations = len(correct)
+    history = np.ascontiguousarray(correct.T).ravel()
+    cell = np.flatnonzero(history >= 0)
+    answer, image = history[cell], cell // max(validations, 1)
+    other = image[1:] != image[:-1]
+    begins = np.flatnonzero(np.concatenate([np.ones(min(len(cell), 1), bool), other | (answer[1:] != answer[:-1])]))
+    length = np.diff(np.append(begins, len(cell)))
+    # A stretch of equal answers that follows another one of the same image begins with a flip.
+    flip = np.flatnonzero(image[begins[1:]] == image[begins[:-1]]) + 1
+    at = begins[flip]
+    validation = cell[at] - image[at] * validations
+    # Images are in order already; of short integers a stable sort is a radix sort.
+    order = np.argsort(validation.astype(np.min_scalar_type(validations)), kind="stable")
+    flip, at = flip[order], at[order]
+    return Flips(validation[order], image[at], answer[at] == 1, length[flip - 1], length[flip])
 
 
 def first_learned(correct: Codes) -> Ints:

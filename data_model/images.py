@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,22 @@ class Images:
                 columns[name] = reader.rows(name, first, stop, field, (index,))
         iteration = self.axis.iterations(first, stop)
         return ValidationResults(iteration, self.ids[index], self.image_class[index], **columns)
+
+    def portions(
+        self, images: NDArray[np.int64] | None = None
+    ) -> Iterator[tuple[NDArray[np.int64], ValidationResults]]:
+        """Yield the numbers of some images, and their results at all validations, until all were there.
+
+        Portions are as wide as the chunks that hold them, so that each is decoded once, and bounded in memory.
+        """
+        chosen = np.arange(len(self.ids)) if images is None else np.unique(np.asarray(images, np.int64))
+        fitting = max(1, _CELLS // max(1, self.axis.records))
+        chunk = self._commit.array("validation/predicted").chunks[1] if self._commit.validation else fitting
+        place = chosen // max(chunk, fitting // chunk * chunk)
+        for number in np.unique(place):
+            some = chosen[place == number]
+            span = slice(int(some[0]), int(some[-1]) + 1)
+            yield some, self.results(span if span.stop - span.start == len(some) else some)
 
     def relabelled(self) -> pd.DataFrame:
         """Return each change of an image's class: its id, the validation's iteration, the class before and after."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -233,6 +233,34 @@ class Run(param.Parameterized):
     def validation_results(self, images: Sequence[int] | slice | None = None) -> ValidationResults:
         """Return all validations' results, of all images or of those with the numbers given, as numpy arrays."""
         return self._images.results(images)
+
+    def result_portions(
+        self, images: Sequence[int] | None = None
+    ) -> Iterator[tuple[NDArray[np.int64], ValidationResults]]:
+        """Yield numbers of images and their results at all validations, in portions of bounded memory."""
+        return self._images.portions(None if images is None else np.asarray(images, np.int64))
+
+    def image_insight(
+        self,
+        rank: str | None = None,
+        *,
+        most: int | None = None,
+        images: Sequence[int] | None = None,
+        stable: int | None = None,
+    ) -> pd.DataFrame:
+        """Return what each validation image's history says: a row per image, see `image_insight.COLUMNS`.
+
+        `rank` keeps and sorts those worth a look, at most `most` of them: `never_learned`, `mislabelled` (constantly
+        taken for one other class while p(true) is low), or `forgotten`. The index is the image's number, which
+        `thumbnail` takes. `images` are the numbers of some images; `stable` is the k of the left and right rules, by
+        the number of validations where it is not given.
+        """
+        from deeptracker.data_model.image_insight import image_insight, ranked
+        from deeptracker.data_model.rules.image_flips import default_stable
+
+        stable = stable or default_stable(self._images.axis.records)
+        table = image_insight(self.result_portions(images), self.class_names, stable)
+        return table if rank is None else ranked(table, rank, most)
 
     def images_of(self, class_name: str) -> NDArray[np.int64]:
         """Return the numbers of a class's images."""
