@@ -82,7 +82,7 @@ class Live(param.Parameterized):
             except DeepTrackerError as error:
                 problem = str(error)
             except Exception as error:
-                logger.error("The run at %s cannot be refreshed.", run.path, exc_info=error)
+                logger.error("The run at %s cannot be refreshed.", run.storage, exc_info=error)
                 problem = f"{type(error).__name__}: {error}"
         self.freshness = freshness(run.state, run.committed_at, time.time(), problem)
 

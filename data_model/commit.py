@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import zarr
 
+from deeptracker.data_model.committed_arrays import CommittedArrays
 from deeptracker.data_model.errors import RunFormatError
 from deeptracker.data_model.families import ENTITY, SNAPSHOTS, VALIDATION, snapshot_field, validation_fields
 from deeptracker.data_model.family_reader import FamilyReader
 from deeptracker.data_model.log_reader import LogReader
-from deeptracker.data_model.manifest import ROOT, read_root
+from deeptracker.data_model.manifest import read_root
+from deeptracker.data_model.storage import Storage
 
 
 class Commit:
     """The readers of one commit. Tail pieces are taken over from the readers of the commit before."""
 
-    def __init__(self, path: Path, before: Commit | None = None) -> None:
-        """Read the root of the run at `path`; raises what `read_root` raises."""
-        self.path = path
-        self.stamp = root_stamp(path)
-        self.manifest, nodes = read_root(path)
-        self._nodes = frozenset(nodes)
-        self._group = _open_arrays(path)
+    def __init__(self, storage: Storage, before: Commit | None = None) -> None:
+        """Read the root of a run; raises what `read_root` raises."""
+        self.storage = storage
+        self.manifest, nodes, self.stamp = read_root(storage)
+        self._arrays = CommittedArrays(storage, nodes)
         self.families: dict[str, FamilyReader] = {}
         self.validation = self.snapshots = None
         if before is not None and before.manifest.generation != self.manifest.generation:
@@ -33,7 +32,9 @@ class Commit:
             if name in ENTITY and f"{name}/level_0/value" in nodes:
                 known = before.families.get(name) if before else None
                 renew = self._renewal(partial(_family_log, name=name))
-                self.families[name] = FamilyReader(path, self._group, name, entry, known.log if known else None, renew)
+                self.families[name] = FamilyReader(
+                    storage, self._arrays, name, entry, known.log if known else None, renew
+                )
         self.validation = self._reader(VALIDATION, ("predicted", "probability", "rank", "iteration"), before)
         self.snapshots = self._reader(SNAPSHOTS, ("weights", "iteration"), before)
         self.validation_fields = {field.name: field for field in validation_fields(self.manifest.images)}
@@ -46,49 +47,29 @@ class Commit:
             return None
         known = getattr(before, name) if before else None
         arrays = {key: self.array(f"{name}/{key}") for key in keys}
-        return LogReader(self.path, arrays, entry, known, self._renewal(lambda commit: getattr(commit, name)))
+        return LogReader(self.storage, arrays, entry, known, self._renewal(lambda commit: getattr(commit, name)))
 
     def _renewal(self, pick: Callable[[Commit], LogReader]) -> Callable[[], LogReader]:
         """Return what opens the same log as of the newest commit."""
 
         def renew() -> LogReader:
-            newest = Commit(self.path)
+            newest = Commit(self.storage)
             if newest.manifest.generation != self.manifest.generation:
-                raise RunFormatError(f"{self.path} was cut back and recorded anew while it was read; refresh the run.")
+                raise RunFormatError(
+                    f"{self.storage} was cut back and recorded anew while it was read; refresh the run."
+                )
             return pick(newest)
 
         return renew
 
     def has(self, path: str) -> bool:
         """Return whether the commit names an array."""
-        return path in self._nodes
+        return path in self._arrays
 
     def array(self, path: str) -> zarr.Array:  # type: ignore[type-arg]
         """Return an array by path as the commit describes it."""
-        try:
-            array = self._group[path]
-        except KeyError as error:
-            raise RunFormatError(f"{self.path} has no array {path}. Was the run copied completely?") from error
-        if not isinstance(array, zarr.Array):
-            raise RunFormatError(f"{self.path / path} should be an array and is a group.")
-        return array
+        return self._arrays[path]
 
 
 def _family_log(commit: Commit, name: str) -> LogReader:
     return commit.families[name].log
-
-
-def root_stamp(path: Path) -> tuple[int, int, int]:
-    """Return what changes whenever another root is put in place; zeros when there is none."""
-    try:
-        status = (path / ROOT).stat()
-    except OSError:
-        return (0, 0, 0)
-    return (status.st_ino, status.st_mtime_ns, status.st_size)
-
-
-def _open_arrays(path: Path) -> zarr.Group:
-    try:
-        return zarr.open_group(path, mode="r", use_consolidated=True)
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise RunFormatError(f"{path / ROOT} names arrays that zarr cannot open ({error}).") from error

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from deeptracker.data_model.arrays import Field
+from deeptracker.data_model.committed_arrays import CommittedArrays
 from deeptracker.data_model.errors import RunFormatError
 from deeptracker.data_model.families import family_value
 from deeptracker.data_model.log_reader import LogReader, Renew
@@ -21,10 +20,11 @@ from deeptracker.data_model.reduction import (
     records_as_buckets,
     summarise_records,
 )
+from deeptracker.data_model.storage import Storage
 from deeptracker.data_model.tree import ArrayTree
 
 Buckets = NDArray[np.floating[Any]]
-Arrays = ArrayTree | zarr.Group
+Arrays = ArrayTree | CommittedArrays
 _COUNTS = slice(AGGREGATES.index("count"), None)
 
 
@@ -33,7 +33,7 @@ class FamilyReader:
 
     def __init__(
         self,
-        run: Path,
+        storage: Storage,
         arrays: Arrays,
         family: str,
         entry: LogEntry,
@@ -41,13 +41,11 @@ class FamilyReader:
         renew: Renew | None = None,
     ) -> None:
         """Open the arrays that the commit names; `before` and `renew` as for `LogReader`."""
-        self.run, self.family, self.entry = run, family, entry
-        records = {key: _array(run, arrays, f"{family}/level_0/{key}") for key in ("value", "iteration")}
-        self._levels = [
-            _array(run, arrays, f"{family}/level_{level + 1}/summary") for level in range(len(entry.levels))
-        ]
+        self.storage, self.family, self.entry = storage, family, entry
+        records = {key: arrays[f"{family}/level_0/{key}"] for key in ("value", "iteration")}
+        self._levels = [arrays[f"{family}/level_{level + 1}/summary"] for level in range(len(entry.levels))]
         self.field: Field = family_value(family, records["value"].shape[0], entry.entities)
-        self.log = LogReader(run, records, entry, before, renew)
+        self.log = LogReader(storage, records, entry, before, renew)
 
     def records(self, statistic: int, start: int, stop: int, entities: Any) -> Buckets:
         """Return raw records [start, stop) of one statistic, (records, entities)."""
@@ -86,7 +84,7 @@ class FamilyReader:
             block = np.asarray(array.oindex[statistic, slice(None), entities, slice(start, stop)])
         except (ValueError, RuntimeError, OSError) as error:
             raise RunFormatError(
-                f"{self.run / array.path} cannot be read for buckets {start} to {stop} ({error}). "
+                f"{self.storage}/{array.path} cannot be read for buckets {start} to {stop} ({error}). "
                 "The index can be rebuilt from the records, which are not affected."
             ) from error
         buckets: Buckets = np.moveaxis(block, -1, 0).copy()
@@ -101,13 +99,3 @@ class FamilyReader:
         statistics = range(self.field.shape[0])
         parts = [self.summaries(level, start, stop, statistic, slice(None)) for statistic in statistics]
         return np.concatenate(parts, axis=2)
-
-
-def _array(run: Path, arrays: Arrays, path: str) -> zarr.Array[Any]:
-    try:
-        array = arrays[path]
-    except KeyError as error:
-        raise RunFormatError(f"{run} has no array {path}, which its root names. Was the run copied whole?") from error
-    if not isinstance(array, zarr.Array):
-        raise RunFormatError(f"{run / path} should be an array and is a group; DeepTracker did not write this.")
-    return array

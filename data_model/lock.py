@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
-from deeptracker.data_model.errors import RunLockedError
+from deeptracker.data_model.errors import RunAccessError, RunLockedError
+from deeptracker.data_model.storage import Stamp, Storage
 
 LOCK = "writer.lock"
-_TRIES = 3
+_TRIES = 4
 
 
 @dataclass(frozen=True)
@@ -50,20 +49,22 @@ def _started(pid: int) -> str:
     return "running"
 
 
-def read_holder(run: Path) -> Holder | None:
+def read_holder(storage: Storage) -> Holder | None:
     """Return who holds the run, dead or alive; None when nobody does or the lock cannot be read."""
-    return _read(run / LOCK)
+    return _read(storage)[0]
 
 
-def _read(lock: Path) -> Holder | None:
+def _read(storage: Storage) -> tuple[Holder | None, Stamp | None]:
+    stamp = None
     try:
-        value = json.loads(lock.read_text())
-        return Holder(str(value["host"]), int(value["pid"]), str(value["started"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        content, stamp = storage.read_stamped(LOCK)
+        value = json.loads(content)
+        return Holder(str(value["host"]), int(value["pid"]), str(value["started"])), stamp
+    except (OSError, ValueError, KeyError, TypeError, RunAccessError):
+        return None, stamp or storage.stamp(LOCK)
 
 
-def acquire(run: Path) -> None:
+def acquire(storage: Storage) -> None:
     """Take the lock, or raise RunLockedError naming the holder."""
     mine = {
         "host": socket.gethostname(),
@@ -71,51 +72,19 @@ def acquire(run: Path) -> None:
         "started": _started(os.getpid()),
         "since": time.time(),
     }
+    stale: Stamp | None = None
     for _ in range(_TRIES):
-        if _create(run, json.dumps(mine).encode()):
+        if storage.exchange(LOCK, json.dumps(mine).encode(), stale) is not None:
             return
-        holder = read_holder(run)
+        holder, stale = _read(storage)
         alive = holder.alive() if holder else False
         if holder is not None and alive is not False:
             unseen = "" if alive else ", which cannot be asked from here whether it still runs"
             raise RunLockedError(
-                f"{run} is being recorded by process {holder.pid} on {holder.host}{unseen}. Record to another path or "
-                f"wait for it; if that process is gone for certain, delete {run / LOCK}."
+                f"{storage} is being recorded by process {holder.pid} on {holder.host}{unseen}. Record to another path "
+                f"or wait for it; if that process is gone for certain, delete {storage}/{LOCK}."
             )
-        _put_aside(run, holder)
-    raise RunLockedError(f"{run} was taken by another process in this very moment. Record to another path.")
-
-
-def _create(run: Path, content: bytes) -> bool:
-    """Put the lock in place, whole, unless there is one."""
-    whole = run / f"{LOCK}.{secrets.token_hex(4)}.partial"
-    try:
-        whole.write_bytes(content)
-        try:
-            os.link(whole, run / LOCK)
-        except FileExistsError:
-            return False
-        except OSError:  # A disk without links: others might see the lock while it is still empty.
-            with open(run / LOCK, "xb") as file:
-                file.write(content)
-    except FileExistsError:
-        return False
-    finally:
-        whole.unlink(missing_ok=True)
-    return True
-
-
-def _put_aside(run: Path, stale: Holder | None) -> None:
-    """Remove the lock of a dead holder; put it back where meanwhile another process has taken the run over."""
-    aside = run / f"{LOCK}.{secrets.token_hex(4)}.partial"
-    try:
-        os.rename(run / LOCK, aside)
-    except FileNotFoundError:
-        return
-    if _read(aside) != stale:
-        with suppress(FileExistsError):
-            os.link(aside, run / LOCK)
-    aside.unlink()
+    raise RunLockedError(f"{storage} was taken by another process in this very moment. Record to another path.")
 
 
 def _ours(holder: Holder) -> bool:
@@ -123,23 +92,26 @@ def _ours(holder: Holder) -> bool:
     return (holder.pid, holder.started) == (os.getpid(), _started(os.getpid()))
 
 
-def check(run: Path) -> None:
+def check(storage: Storage) -> None:
     """Raise RunLockedError unless this process holds the run: its folder may have vanished, or been taken over."""
-    holder = read_holder(run)
+    holder = read_holder(storage)
     if holder is None:
         raise RunLockedError(
-            f"{run} or the lock in it has vanished while it was recorded: it was moved or deleted, or its disk is gone."
+            f"{storage} or the lock in it has vanished while it was recorded: it was moved or deleted, or its disk is "
+            "gone."
         )
     if not _ours(holder):
-        raise RunLockedError(f"{run} was taken over by process {holder.pid} on {holder.host} while it was recorded.")
+        raise RunLockedError(
+            f"{storage} was taken over by process {holder.pid} on {holder.host} while it was recorded."
+        )
 
 
-def release(run: Path) -> None:
+def release(storage: Storage) -> None:
     """Give the lock back, where it is this process's own.
 
     A disk that refuses keeps it: it is as stale as that of a killed process then, once this one has ended.
     """
-    holder = read_holder(run)
+    holder = read_holder(storage)
     if holder is not None and _ours(holder):
         with suppress(OSError):
-            (run / LOCK).unlink(missing_ok=True)
+            storage.delete(LOCK)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from deeptracker.data_model.arrays import Field
 from deeptracker.data_model.errors import RunFormatError
 from deeptracker.data_model.manifest import LogEntry
+from deeptracker.data_model.storage import Storage
 from deeptracker.data_model.tail import read_piece
 
 Columns = dict[str, NDArray[Any]]
@@ -26,7 +26,7 @@ class LogReader:
 
     def __init__(
         self,
-        run: Path,
+        storage: Storage,
         arrays: Mapping[str, zarr.Array[Any]],
         entry: LogEntry,
         before: LogReader | None = None,
@@ -37,7 +37,7 @@ class LogReader:
         Tail pieces that `before`, the reader of an earlier commit, has read are not read again. `renew` returns a
         reader of the newest commit, for when the writer has meanwhile moved the tail of this one into a shard.
         """
-        self.run, self.arrays, self.entry, self._renew = run, arrays, entry, renew
+        self.storage, self.arrays, self.entry, self._renew = storage, arrays, entry, renew
         known: dict[str, Columns] = before._pieces if before else {}
         self._pieces: dict[str, Columns] = {name: known[name] for name, _ in entry.tail if name in known}
 
@@ -55,7 +55,7 @@ class LogReader:
                     raise
                 reader = reader._renew()  # records never change, so a later commit has the very same ones
         raise RunFormatError(
-            f"{self.run} is committed faster than it can be read, or tail files that its root names were deleted."
+            f"{self.storage} is committed faster than it can be read, or tail files that its root names were deleted."
         )
 
     def _rows(self, key: str, start: int, stop: int, field: Field, select: Any) -> NDArray[Any]:
@@ -76,7 +76,7 @@ class LogReader:
             block = np.asarray(array.oindex[field.place(index, slice(start, stop))])
         except (ValueError, RuntimeError, OSError) as error:
             raise RunFormatError(
-                f"{self.run / array.path} cannot be read for records {start} to {stop} ({error}). "
+                f"{self.storage}/{array.path} cannot be read for records {start} to {stop} ({error}). "
                 "The other arrays and records of the run are not affected."
             ) from error
         return np.moveaxis(block, -1, 0) if field.record_last else block
@@ -93,7 +93,7 @@ class LogReader:
 
     def _piece(self, name: str, rows: int) -> Columns:
         if name not in self._pieces:
-            self._pieces[name] = read_piece(self.run, name, rows)
+            self._pieces[name] = read_piece(self.storage, name, rows)
         return self._pieces[name]
 
 

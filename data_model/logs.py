@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from deeptracker.data_model.manifest import LogEntry, Manifest
 from deeptracker.data_model.pyramid import Pyramid
 from deeptracker.data_model.record_log import RecordLog
 from deeptracker.data_model.reduction import FACTOR
+from deeptracker.data_model.storage import Storage
 from deeptracker.data_model.tree import ArrayTree
 from deeptracker.data_model.vocabulary import SCALARS
 
@@ -31,9 +31,9 @@ from deeptracker.data_model.vocabulary import SCALARS
 class Logs:
     """The writer's side of every log; opens each when it is first needed."""
 
-    def __init__(self, run: Path, tree: ArrayTree, manifest: Manifest) -> None:
+    def __init__(self, storage: Storage, tree: ArrayTree, manifest: Manifest) -> None:
         """Continue the logs that the manifest describes."""
-        self._run, self._tree, self._manifest = run, tree, manifest
+        self._storage, self._tree, self._manifest = storage, tree, manifest
         self._logs: dict[str, RecordLog] = {}
         self._pyramids: dict[str, Pyramid] = {}
         for name in manifest.logs:
@@ -60,7 +60,7 @@ class Logs:
         if name in ENTITY:
             pyramid = self._pyramids[name] = Pyramid(self._tree, name, fields[0], entry)
             self._logs[name] = RecordLog(
-                self._run,
+                self._storage,
                 self._tree,
                 f"{name}/level_0",
                 name,
@@ -71,7 +71,7 @@ class Logs:
             )
         else:
             dim = "validation" if name == VALIDATION else "snapshot"
-            self._logs[name] = RecordLog(self._run, self._tree, name, name, dim, fields, entry)
+            self._logs[name] = RecordLog(self._storage, self._tree, name, name, dim, fields, entry)
 
     def _fields(self, name: str) -> list[Field]:
         manifest = self._manifest
@@ -131,7 +131,7 @@ class Logs:
             start = min(until, entry.sharded) // entry.records_per_shard * entry.records_per_shard
             if name in ENTITY:
                 self._restore_levels(name, start)
-            reader = LogReader(self._run, log.arrays, entry)
+            reader = LogReader(self._storage, log.arrays, entry)
             columns = {key: reader.rows(key, start, until, field) for key, field in log.fields.items()}
             in_tail = start == entry.sharded and until == entry.records
             entry.axis.truncate(until)
@@ -143,7 +143,7 @@ class Logs:
     def _restore_levels(self, name: str, start: int) -> None:
         """Take over each level's full shards below record `start`, and what lies between those and `start`."""
         entry = self._logs[name].entry
-        reader = FamilyReader(self._run, self._tree, name, entry)
+        reader = FamilyReader(self._storage, self._tree, name, entry)
         available, full, pending = start, [], []
         for level in range(len(entry.levels) + 1):
             available //= FACTOR

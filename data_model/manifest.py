@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deeptracker.data_model.axis import IterationAxis
 from deeptracker.data_model.errors import NotARunError, RunFormatError
 from deeptracker.data_model.snapshot_layers import SnapshotLayers
-from deeptracker.data_model.storage import read_file, require_folder, write_atomically
+from deeptracker.data_model.storage import Stamp, Storage, require_folder
 from deeptracker.data_model.trust import check_arrays, check_tail_name
 from deeptracker.data_model.vocabulary import ACTIVATIONS, FILTERS, LAYERS, SCALARS, Description, Layer, Statistic
 
@@ -158,49 +157,63 @@ class Manifest:
         )
 
 
-def write_root(path: Path, manifest: Manifest, nodes: Mapping[str, Any]) -> None:
-    """Commit: put the manifest and the metadata of all arrays (`nodes`, by path) in place by one rename."""
+def write_root(storage: Storage, manifest: Manifest, nodes: Mapping[str, Any]) -> None:
+    """Commit: put the manifest and the metadata of all arrays (`nodes`, by path) in place at once."""
     root = {
         "zarr_format": 3,
         "node_type": "group",
         "attributes": manifest.to_json(),
         "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": dict(nodes)},
     }
-    write_atomically(path / ROOT, json.dumps(root).encode(), durable=True)
+    storage.write(ROOT, json.dumps(root).encode(), durable=True)
 
 
-def read_root(path: Path) -> tuple[Manifest, dict[str, Any]]:
-    """Read what is committed: the manifest, and the metadata of every array by its path.
+class Root(NamedTuple):
+    """What is committed: the manifest, the metadata of every group and array by its path, and the file's stamp."""
+
+    manifest: Manifest
+    nodes: dict[str, Any]
+    stamp: Stamp
+
+
+def read_root(storage: Storage) -> Root:
+    """Read what is committed.
 
     Raises NotARunError where there is no run, RunFormatError where it is damaged, hostile or of a newer format, and
     RunAccessError where reading is refused.
     """
-    require_folder(path)
-    try:
-        content = read_file(path / ROOT)
-    except FileNotFoundError as error:
-        hint = "it is empty" if not any(path.iterdir()) else f"it has no {ROOT}"
-        raise NotARunError(
-            f"{path} is not a run: {hint}. A run is a folder written by DeepTracker's Recorder."
-        ) from error
+    content, stamp = _read(storage)
     try:
         root = json.loads(content)
         attributes = root["attributes"]
         named = attributes.get("format")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunFormatError(
-            f"{path / ROOT} is damaged ({error}). Restore this file from a copy; the arrays beside it are untouched."
+            f"{storage}/{ROOT} is damaged ({error}). Restore this file from a copy; the arrays beside it are untouched."
         ) from error
     if named != FORMAT:
-        raise NotARunError(f"{path} is a zarr group, but not one of DeepTracker's: its format is {named!r}.")
-    return _understand(path, root)
+        raise NotARunError(f"{storage} is a zarr group, but not one of DeepTracker's: its format is {named!r}.")
+    return Root(*_understand(storage, root), stamp)
 
 
-def _understand(path: Path, root: Mapping[str, Any]) -> tuple[Manifest, dict[str, Any]]:
+def _read(storage: Storage) -> tuple[bytes, Stamp]:
+    try:
+        return storage.read_stamped(ROOT)
+    except (OSError, ValueError) as error:
+        require_folder(storage)
+        if not isinstance(error, FileNotFoundError):
+            raise
+        hint = f"it has no {ROOT}" if storage.entries() else "it is empty"
+        raise NotARunError(
+            f"{storage} is not a run: {hint}. A run is a folder written by DeepTracker's Recorder."
+        ) from error
+
+
+def _understand(storage: Storage, root: Mapping[str, Any]) -> tuple[Manifest, dict[str, Any]]:
     version = root["attributes"].get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise RunFormatError(
-            f"{path} has format version {version!r}; this DeepTracker reads up to {FORMAT_VERSION}. "
+            f"{storage} has format version {version!r}; this DeepTracker reads up to {FORMAT_VERSION}. "
             "Update it: pip install --upgrade deeptracker"
         )
     try:
@@ -208,6 +221,6 @@ def _understand(path: Path, root: Mapping[str, Any]) -> tuple[Manifest, dict[str
         return Manifest.from_json(root["attributes"]), nodes
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise RunFormatError(
-            f"{path / ROOT} contradicts itself ({type(error).__name__}: {error}). "
+            f"{storage}/{ROOT} contradicts itself ({type(error).__name__}: {error}). "
             "Restore this file from a copy; the arrays beside it are untouched."
         ) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from deeptracker.data_model.arrays import Field, create_array
 from deeptracker.data_model.axis import Iterations
 from deeptracker.data_model.manifest import LogEntry
+from deeptracker.data_model.storage import Storage
 from deeptracker.data_model.tail import FOLDER, write_piece
 from deeptracker.data_model.tree import ArrayTree
 
@@ -30,7 +30,7 @@ class RecordLog:
 
     def __init__(
         self,
-        run: Path,
+        storage: Storage,
         tree: ArrayTree,
         group: str,
         name: str,
@@ -43,7 +43,7 @@ class RecordLog:
 
         `on_shard` gets the records of every full shard, record axis first, right after it was written.
         """
-        self.run, self.name, self.entry, self._tree = run, name, entry, tree
+        self.storage, self.name, self.entry, self._tree = storage, name, entry, tree
         self.fields = {field.name: field for field in (*fields, ITERATION)}
         self.records = entry.records_per_shard
         self.paths = {key: f"{group}/{key}" for key in self.fields}
@@ -139,7 +139,7 @@ class RecordLog:
             self.entry.tail, self._pieced = [], 0
         piece = f"{self.name}-{commit:08d}.npz"
         write_piece(
-            self.run,
+            self.storage,
             piece,
             {key: buffer[self._pieced : self._filled] for key, buffer in self._buffer.items()},
         )
@@ -152,7 +152,7 @@ class RecordLog:
         One commit of grace, because readers may still be reading by the root before this one.
         """
         for name in self._droppable:
-            (self.run / FOLDER / name).unlink(missing_ok=True)
+            self.storage.delete(f"{FOLDER}/{name}")
         self._droppable, self._dropped = self._dropped, []
 
     def close(self) -> Columns:

@@ -14,11 +14,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from deeptracker.data_model import lock, run_data
-from deeptracker.data_model.commit import Commit, root_stamp
+from deeptracker.data_model.commit import Commit
 from deeptracker.data_model.errors import DeepTrackerError, QueryError
 from deeptracker.data_model.images import Images
+from deeptracker.data_model.manifest import ROOT
 from deeptracker.data_model.remarks import remarks
 from deeptracker.data_model.series import SeriesReader
+from deeptracker.data_model.storage import Place, open_storage
 from deeptracker.data_model.validation_results import ValidationResults
 from deeptracker.data_model.vocabulary import ACTIVATIONS, LAYERS, SCALARS, Description, Layer, Statistic
 
@@ -37,11 +39,11 @@ class Run(param.Parameterized):
 
     version = param.Integer(default=0, bounds=(0, None), doc="Counts the refreshes that brought something new.")
 
-    def __init__(self, path: str | Path) -> None:
-        """Open the run at `path`; see `open_run`."""
-        commit = Commit(Path(path))
-        super().__init__(name=commit.manifest.description.name or commit.path.resolve().name)
-        self.path = commit.path
+    def __init__(self, place: Place) -> None:
+        """Open the run at a path, a URL or a storage; see `open_run`."""
+        commit = Commit(open_storage(place))
+        self.storage = commit.storage
+        super().__init__(name=commit.manifest.description.name or self.storage.name)
         self._read(commit, Images(commit))
 
     def _read(self, commit: Commit, images: Images) -> None:
@@ -49,12 +51,22 @@ class Run(param.Parameterized):
 
     def refresh(self) -> bool:
         """Read the newest commit; return whether there was something new."""
-        if root_stamp(self.path) == self._commit.stamp:
+        if self.storage.stamp(ROOT) == self._commit.stamp:
             return False
-        commit = Commit(self.path, self._commit)
+        commit = Commit(self.storage, self._commit)
         self._read(commit, Images(commit, self._images))
         self.version += 1
         return True
+
+    @property
+    def path(self) -> Path | None:
+        """The run's folder, as it was given; None for a run that does not lie on a file system of this machine."""
+        return self.storage.local
+
+    @property
+    def url(self) -> str:
+        """What opens the run again, from any working folder: `file://` and its folder, or where else it lies."""
+        return self.storage.url
 
     @property
     def description(self) -> Description:
@@ -67,7 +79,7 @@ class Run(param.Parameterized):
         manifest = self._commit.manifest
         if manifest.state == "closed":
             return "closed"
-        holder = lock.read_holder(self.path)
+        holder = lock.read_holder(self.storage)
         alive = holder.alive() if holder else False
         if alive is None:
             alive = pd.Timestamp.now().timestamp() - manifest.committed_at < _SILENCE
@@ -298,10 +310,10 @@ def _some(names: Sequence[str], most: int = 6) -> str:
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown or "none"
 
 
-def open_run(path: str | Path) -> Run:
-    """Open a recorded run for reading, live or finished.
+def open_run(place: Place) -> Run:
+    """Open a recorded run for reading, live or finished, by its path or URL.
 
     Raises NotARunError where there is no run, RunFormatError where it is damaged or of a newer format, and
     RunAccessError where the operating system refuses.
     """
-    return Run(path)
+    return Run(place)

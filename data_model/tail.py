@@ -5,30 +5,28 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeptracker.data_model.errors import RunFormatError
-from deeptracker.data_model.storage import read_file, write_atomically
+from deeptracker.data_model.storage import Storage
 
 FOLDER = "tail"
 
 
-def write_piece(run: Path, name: str, columns: Mapping[str, NDArray[Any]]) -> None:
+def write_piece(storage: Storage, name: str, columns: Mapping[str, NDArray[Any]]) -> None:
     """Write the records of one flush, each column with the record axis first."""
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **columns)
-    (run / FOLDER).mkdir(exist_ok=True)
-    write_atomically(run / FOLDER / name, content.getvalue())
+    storage.write(f"{FOLDER}/{name}", content.getvalue())
 
 
-def read_piece(run: Path, name: str, rows: int) -> dict[str, NDArray[Any]]:
+def read_piece(storage: Storage, name: str, rows: int) -> dict[str, NDArray[Any]]:
     """Read one piece. Raises FileNotFoundError where a newer commit replaced it, RunFormatError where it is damaged."""
-    path = run / FOLDER / name
-    content = read_file(path)
+    content = storage.read(f"{FOLDER}/{name}")
+    path = f"{storage}/{FOLDER}/{name}"
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             columns = {key: np.asarray(archive[key]) for key in archive.files}

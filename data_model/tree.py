@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+
+from deeptracker.data_model.storage import Storage
 
 ROOM = 1024
 """Entries of a one-dimensional array's chunk, at least."""
@@ -17,12 +18,12 @@ ROOM = 1024
 class ArrayTree:
     """Creates and opens the arrays of a run by path (`layers/level_0/value`), and knows what a commit must name."""
 
-    def __init__(self, run: Path, committed: Mapping[str, Any]) -> None:
+    def __init__(self, storage: Storage, committed: Mapping[str, Any]) -> None:
         """Open what the run's root names; whatever else lies on the disk was never committed and is replaced.
 
         `committed` is the metadata of all nodes by path, as the root holds it; empty for a new run.
         """
-        self._root = zarr.open_group(run, mode="a", use_consolidated=False)
+        self._root = zarr.open_group(storage.array_store(read_only=False), mode="a", use_consolidated=False)
         self._nodes: dict[str, zarr.Array[Any] | zarr.Group] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         for path, metadata in committed.items():

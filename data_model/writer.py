@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -15,11 +14,12 @@ from deeptracker.data_model import lock
 from deeptracker.data_model.axis import Iterations
 from deeptracker.data_model.errors import NotARunError, RecordingError
 from deeptracker.data_model.families import SNAPSHOTS
-from deeptracker.data_model.folder import access, clear, require_empty
+from deeptracker.data_model.folder import access, require_empty
 from deeptracker.data_model.image_table import ImageTable
 from deeptracker.data_model.logs import Logs
 from deeptracker.data_model.manifest import Manifest, read_root, write_root
 from deeptracker.data_model.missing import is_missing
+from deeptracker.data_model.storage import Place, Storage, open_storage
 from deeptracker.data_model.tree import ArrayTree
 from deeptracker.data_model.vocabulary import (
     ACTIVATIONS,
@@ -40,29 +40,29 @@ class RunWriter:
     Nothing appended is visible to readers before `commit`; everything is, whatever happens, after it.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, nodes: Mapping[str, Any]) -> None:
-        """Use `create` or `resume` instead: they check the path and take the run's lock."""
-        self.path, self.manifest = path, manifest
-        self._tree = ArrayTree(path, nodes)
-        self._logs = Logs(path, self._tree, manifest)
+    def __init__(self, storage: Storage, manifest: Manifest, nodes: Mapping[str, Any]) -> None:
+        """Use `create` or `resume` instead: they check the place and take the run's lock."""
+        self.storage, self.manifest = storage, manifest
+        self._tree = ArrayTree(storage, nodes)
+        self._logs = Logs(storage, self._tree, manifest)
         self._images = ImageTable(self._tree, manifest)
         self._closed = False
 
     @classmethod
     def create(
         cls,
-        path: str | Path,
+        place: Place,
         description: Description,
         layers: Sequence[Layer],
         layer_statistics: Sequence[Statistic],
         filter_statistics: Sequence[Statistic],
         activation_statistics: Sequence[Statistic] = (),
     ) -> Self:
-        """Start a new run in an empty or absent folder.
+        """Start a new run in an empty or absent folder, given as a path, a URL or a storage.
 
         Raises RunExistsError where a run is, or where the folder holds other files: nothing is ever overwritten.
         """
-        path = Path(path)
+        storage = open_storage(place)
         manifest = Manifest(
             description,
             list(layers),
@@ -71,49 +71,49 @@ class RunWriter:
             list(activation_statistics),
             created_at=time.time(),
         )
-        with access(path):
-            require_empty(path)
-            path.mkdir(parents=True, exist_ok=True)
-            lock.acquire(path)
+        with access(storage):
+            require_empty(storage)
+            storage.prepare()
+            lock.acquire(storage)
         try:
-            require_empty(path)
-            return cls._start(path, manifest)
+            require_empty(storage)
+            return cls._start(storage, manifest)
         except BaseException:
-            lock.release(path)
+            lock.release(storage)
             raise
 
     @classmethod
-    def _start(cls, path: Path, manifest: Manifest) -> Self:
+    def _start(cls, storage: Storage, manifest: Manifest) -> Self:
         """Write the first commit; the folder holds nothing, and is this process's own."""
-        clear(path)
+        storage.clear(keep=(lock.LOCK,))
         try:
-            with access(path):
-                writer = cls(path, manifest, {})
+            with access(storage):
+                writer = cls(storage, manifest, {})
                 writer._logs.describe()
                 writer.commit()
         except BaseException:
-            clear(path)
+            storage.clear(keep=(lock.LOCK,))
             raise
         return writer
 
     @classmethod
-    def resume(cls, path: str | Path, before: int | None = None) -> Self:
+    def resume(cls, place: Place, before: int | None = None) -> Self:
         """Continue a run after a crash or after it was closed, from exactly what was committed.
 
         With `before`, a training restarts from an earlier iteration: the steps from there on, and validations and
         snapshots after it, are cut off, and the cut is noted in the run.
         """
-        path = Path(path)
-        if not path.exists():
-            raise NotARunError(f"There is nothing at {path} to resume. Leave resume=True out to start a new run.")
-        read_root(path)
-        with access(path):
-            lock.acquire(path)
+        storage = open_storage(place)
+        if storage.kind() == "nothing":
+            raise NotARunError(f"There is nothing at {storage} to resume. Leave resume=True out to start a new run.")
+        read_root(storage)
+        with access(storage):
+            lock.acquire(storage)
         try:
-            manifest, nodes = read_root(path)
+            manifest, nodes, _ = read_root(storage)
             manifest.state = "recording"
-            with access(path):
-                writer = cls(path, manifest, nodes)
+            with access(storage):
+                writer = cls(storage, manifest, nodes)
                 last = writer.last_iteration
                 if before is not None:
                     writer._images.cut(before)
@@ -123,7 +123,7 @@ class RunWriter:
                 writer.note("resumed", iteration=writer.last_iteration)
                 writer.commit()
         except BaseException:
-            lock.release(path)
+            lock.release(storage)
             raise
         return writer
 
@@ -245,16 +245,16 @@ class RunWriter:
             notes.remove(next(one for one in notes if one["key"] == crowd))
 
     def commit(self) -> None:
-        """Make everything appended so far durable and visible, by one rename."""
+        """Make everything appended so far durable and visible, at once."""
         self._logs.write_tails()
         self._publish()
         self._logs.forget_dropped()
 
     def _publish(self) -> None:
-        lock.check(self.path)
+        lock.check(self.storage)
         self.manifest.commits += 1
         self.manifest.committed_at = time.time()
-        write_root(self.path, self.manifest, self._tree.nodes())
+        write_root(self.storage, self.manifest, self._tree.nodes())
 
     def close(self) -> None:
         """Commit, write the unfinished shards so that stock xarray sees every record, and release the lock."""
@@ -267,9 +267,9 @@ class RunWriter:
             self._publish()
             self._logs.forget_dropped()
         finally:
-            lock.release(self.path)
+            lock.release(self.storage)
 
     def abandon(self) -> None:
         """Write nothing more and release the lock: the run stays as it was last committed, and others may take it."""
         self._closed = True
-        lock.release(self.path)
+        lock.release(self.storage)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from torch import nn
 from torch.optim import Optimizer
 
 from deeptracker.data_model.errors import RecordingError
+from deeptracker.data_model.storage import Storage
 from deeptracker.data_model.vocabulary import Description
 from deeptracker.tracker.activations import Activations
 from deeptracker.tracker.background import Background
@@ -124,7 +124,7 @@ def extend(parts: Parts, known: Sequence[RecordedLayer], found: Sequence[Recorde
 
 
 def assemble(
-    path: Path,
+    storage: Storage,
     description: Description,
     layers: Sequence[RecordedLayer],
     optimizers: Sequence[Optimizer],
@@ -141,7 +141,7 @@ def assemble(
     own = OwnStatistics(wanted.statistics, layers) if wanted.statistics else None
     content = contents([one.layer for one in layers], wanted.statistics, activations=bool(watched))
     measure, kind = _measuring(layers, exchange)
-    writer = open_writer(path, description, content, wanted.resume, wanted.iteration)
+    writer = open_writer(storage, description, content, wanted.resume, wanted.iteration)
     first = first_iteration(writer, wanted.iteration)
     last_validation, last_snapshot = last_of(writer, "validation"), last_of(writer, "snapshots")
     thumbnails = thumbnails_of(writer)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 from deeptracker.data_model.errors import RecordingError
+from deeptracker.data_model.storage import Storage
 
 
 class Guard:
     """Knows whether to record, and reports once what has stopped it. In a forked child it never records."""
 
-    def __init__(self, path: Path, on_error: str) -> None:
-        """Guard the recording into a run at `path`."""
-        self._path, self._on_error = path, on_error
+    def __init__(self, storage: Storage, on_error: str) -> None:
+        """Guard the recording into a run."""
+        self._storage, self._on_error = storage, on_error
         self.iteration: Callable[[], int] = lambda: 0
         """Tells where a failure came."""
         self._process = os.getpid()
@@ -36,7 +36,7 @@ class Guard:
         if self._failed or not self.ours:
             return False
         if self.closed:
-            raise RecordingError(f"The recorder of {self._path} is closed: nothing can be recorded any more.")
+            raise RecordingError(f"The recorder of {self._storage} is closed: nothing can be recorded any more.")
         if error is not None:
             self.fail(error, on_error or self._on_error)
         return error is None
@@ -53,7 +53,7 @@ class Guard:
         self._failed = True
         self.when_failed()
         message = (
-            f"Recording into {self._path} has stopped at iteration {self.iteration()}: {type(error).__name__}: "
+            f"Recording into {self._storage} has stopped at iteration {self.iteration()}: {type(error).__name__}: "
             f"{error} What was committed before is kept; solve the cause and continue with resume=True."
         )
         if on_error == "raise":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -13,6 +12,7 @@ from torch import nn
 from deeptracker.data_model.errors import NotARunError, RecordingError
 from deeptracker.data_model.folder import access, holds_nothing
 from deeptracker.data_model.manifest import Manifest, read_root
+from deeptracker.data_model.storage import Storage
 from deeptracker.data_model.vocabulary import ACTIVATIONS, FILTERS, LAYERS, SCALARS, Description
 from deeptracker.data_model.writer import RunWriter
 from deeptracker.tracker.contents import Contents
@@ -21,12 +21,12 @@ from deeptracker.tracker.thumbnails import Thumbnails
 
 
 def describe(
-    path: Path, name: str, model: nn.Module, classes: Sequence[str], parameters: Mapping[str, Any] | None
+    storage: Storage, name: str, model: nn.Module, classes: Sequence[str], parameters: Mapping[str, Any] | None
 ) -> Description:
     """Return what the run says about itself; parameters that JSON does not know become text."""
     plain = tuple((str(key), _plain(value)) for key, value in (parameters or {}).items())
     inner = getattr(model, "_orig_mod", getattr(model, "module", model))
-    return Description(name or path.name, kind_of(inner), tuple(classes), plain)
+    return Description(name or storage.name, kind_of(inner), tuple(classes), plain)
 
 
 def _plain(value: Any) -> Any:
@@ -38,36 +38,36 @@ def _plain(value: Any) -> Any:
 
 
 def open_writer(
-    path: Path, description: Description, contents: Contents, resume: bool, iteration: int | None = None
+    storage: Storage, description: Description, contents: Contents, resume: bool, iteration: int | None = None
 ) -> RunWriter:
-    """Return the writer of a new run, or with `resume` of the run at `path`, where there is one.
+    """Return the writer of a new run, or with `resume` of the run there, where there is one.
 
     What that run holds from `iteration` on is cut off. Nothing is changed where an error is raised: RunExistsError,
     RunLockedError, RunAccessError, and RecordingError when the run to resume is of another network.
     """
     if iteration is not None and (isinstance(iteration, bool) or iteration < 0):
         raise RecordingError(f"iteration is {iteration!r}; give the number of optimizer steps that the model has had.")
-    with access(path):
-        fresh = not resume or holds_nothing(path)
+    with access(storage):
+        fresh = not resume or holds_nothing(storage)
     if fresh:
         return RunWriter.create(
-            path,
+            storage,
             description,
             contents.layers,
             contents.layer_statistics,
             contents.filter_statistics,
             contents.activations,
         )
-    if not path.is_dir():
-        raise NotARunError(f"{path} is a file, not a run to resume.")
-    manifest = read_root(path)[0]
+    if storage.kind() == "file":
+        raise NotARunError(f"{storage} is a file, not a run to resume.")
+    manifest = read_root(storage).manifest
     difference = _difference(manifest, contents)
     if difference:
-        raise RecordingError(f"{path} cannot be resumed with this model: {difference}. Record to another path.")
+        raise RecordingError(f"{storage} cannot be resumed with this model: {difference}. Record to another path.")
     # An exception may have ended the training while a step was recorded: what there is of that step goes.
     scalars = manifest.logs.get(SCALARS)
     writer = RunWriter.resume(
-        path, before=(scalars.axis.last + 1 if scalars else 0) if iteration is None else iteration
+        storage, before=(scalars.axis.last + 1 if scalars else 0) if iteration is None else iteration
     )
     writer.add_layers(contents.layers[len(writer.layers) :])
     _note_gap(writer, iteration)
@@ -80,22 +80,23 @@ def _note_gap(writer: RunWriter, iteration: int | None) -> None:
     if iteration is not None and 0 < first < iteration:
         writer.note("gap", first=first, stop=iteration)
         warnings.warn(
-            f"{writer.path} ends at iteration {first - 1} and goes on at {iteration}: the {iteration - first} between "
-            "them are missing. They were lost when recording was killed, unless the checkpoint is of another run.",
+            f"{writer.storage} ends at iteration {first - 1} and goes on at {iteration}: the {iteration - first} "
+            "between them are missing. They were lost when recording was killed, unless the checkpoint is of another "
+            "run.",
             RuntimeWarning,
             stacklevel=4,
         )
 
 
-def in_order_of(path: Path, layers: Sequence[RecordedLayer]) -> list[RecordedLayer]:
-    """Return the layers in the order of the run at `path`, where there is one; those it has not come behind.
+def in_order_of(storage: Storage, layers: Sequence[RecordedLayer]) -> list[RecordedLayer]:
+    """Return the layers in the order of the run that is resumed, where there is one; those it has not come behind.
 
     A layer that joined the network while it was recorded comes last in the run, wherever the network has it.
     """
-    with access(path):
-        if holds_nothing(path):
+    with access(storage):
+        if holds_nothing(storage):
             return list(layers)
-    places = {layer.name: place for place, layer in enumerate(read_root(path)[0].layers)}
+    places = {layer.name: place for place, layer in enumerate(read_root(storage).manifest.layers)}
     return sorted(layers, key=lambda one: places.get(one.layer.name, len(places)))
 
 

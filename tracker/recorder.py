@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from deeptracker.data_model.errors import RecordingError
+from deeptracker.data_model.storage import open_storage
 from deeptracker.tracker.assembly import Wanted, extend, find
 from deeptracker.tracker.bystander import Bystander
 from deeptracker.tracker.guard import Guard
@@ -114,7 +114,8 @@ class Recorder:
         RunAccessError where nothing can be written (unless `on_error` is "warn"), RecordingError for arguments that
         make no sense and for a resumed run of another network.
         """
-        self.path = Path(path)
+        self.storage = open_storage(path)
+        self.path = self.storage.local
         self._optimizers = plain_optimizers(optimizers)
         self._classes, self._hooked, self._on_error = [str(one) for one in classes], hooks, on_error
         check_options(self._optimizers, overhead, flush_seconds, on_error, hooks)
@@ -136,9 +137,9 @@ class Recorder:
         self._wanted, self._joining = wanted, Joining(model, biases, self._optimizers)
         if hooks:
             check_parameters(model, self._optimizers)
-        self._guard = Guard(self.path, on_error)
-        description = describe(self.path, name, model, self._classes, parameters)
-        role = take_role(self.path, description, layers, self._optimizers, wanted, self._guard, on_error)
+        self._guard = Guard(self.storage, on_error)
+        description = describe(self.storage, name, model, self._classes, parameters)
+        role = take_role(self.storage, description, layers, self._optimizers, wanted, self._guard, on_error)
         self._steps, self._layers, self._parts, self._sharded = role
         self._guard.iteration = lambda: self._steps.iteration
         self._thumbnails = self._parts.validations.thumbnails if self._parts else Thumbnails()

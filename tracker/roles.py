@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from torch.optim import Optimizer
 
 from deeptracker.data_model.errors import RunAccessError
+from deeptracker.data_model.storage import Storage
 from deeptracker.data_model.vocabulary import Description
 from deeptracker.tracker.assembly import Parts, Wanted, assemble
 from deeptracker.tracker.bystander import Bystander
@@ -32,7 +32,7 @@ class Role(NamedTuple):
 
 
 def take_role(
-    path: Path,
+    storage: Storage,
     description: Description,
     layers: Sequence[RecordedLayer],
     optimizers: Sequence[Optimizer],
@@ -51,9 +51,9 @@ def take_role(
         return _listen(announcement, layers, wanted)._replace(sharded=sharded)
     with announcement:
         try:
-            ordered = in_order_of(path, layers) if wanted.resume else list(layers)
+            ordered = in_order_of(storage, layers) if wanted.resume else list(layers)
             exchange = Exchange(announcement) if sharded else None
-            parts = assemble(path, description, ordered, optimizers, wanted, exchange)
+            parts = assemble(storage, description, ordered, optimizers, wanted, exchange)
             guard.when_failed = parts.stop
             role = Role(parts.steps, ordered, parts, sharded)
         except RunAccessError as error:

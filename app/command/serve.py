@@ -41,10 +41,10 @@ def run(given: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
     from deeptracker.app.library import Library
     from deeptracker.app.serving import Server
-    from deeptracker.data_model.storage import require_folder
+    from deeptracker.data_model.storage import open_storage, require_folder
 
     for path in given.paths:
-        require_folder(path)
+        require_folder(open_storage(path))
     library = Library(given.paths)
     server = Server(library, given.port, given.address, given.allow_origin)
     print(f"DeepTracker is at {server.url}", flush=True)

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from zarr.storage import LocalStore
 
-from deeptracker.data_model import logs, manifest, tail
+from deeptracker.data_model import logs
 from deeptracker.data_model.errors import RunAccessError, RunLockedError
 from deeptracker.data_model.run import open_run
+from deeptracker.data_model.storage import LocalStorage
 from deeptracker.data_model.vocabulary import Layer
 from deeptracker.data_model.writer import RunWriter
 from tests.data_model.test_query import LAYERS, start
@@ -29,23 +30,22 @@ class Disk:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.room: int | None = None
         self.writes = 0
-        store, whole = LocalStore.set, tail.write_atomically
+        store, whole = LocalStore.set, LocalStorage.write
 
         async def put(local: LocalStore, *given: Any, **options: Any) -> None:
             self.write()
             await store(local, *given, **options)
 
-        def atomically(path: Path, content: bytes, *, durable: bool = False) -> None:
+        def write(storage: LocalStorage, name: str, content: bytes, *, durable: bool = False) -> None:
             try:
                 self.write()
             except OSError:  # Half of it was written when the disk was full.
-                path.with_name(path.name + ".partial").write_bytes(content[: len(content) // 2])
+                (storage.path / f"{name}.partial").write_bytes(content[: len(content) // 2])
                 raise
-            whole(path, content, durable=durable)
+            whole(storage, name, content, durable=durable)
 
         patch.setattr(LocalStore, "set", put)
-        for module in (tail, manifest):
-            patch.setattr(module, "write_atomically", atomically)
+        patch.setattr(LocalStorage, "write", write)
 
     def write(self) -> None:
         if self.room is not None and self.writes >= self.room:

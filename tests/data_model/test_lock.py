@@ -13,20 +13,21 @@ import pytest
 
 from deeptracker.data_model import lock
 from deeptracker.data_model.errors import RunAccessError, RunExistsError, RunLockedError
-from deeptracker.data_model.folder import access, clear, holds_nothing
+from deeptracker.data_model.folder import access, holds_nothing
 from deeptracker.data_model.run import open_run
+from deeptracker.data_model.storage import LocalStorage
 from deeptracker.data_model.writer import RunWriter
 from tests.data_model.test_query import start
 
 RACER = """
 import sys
-from pathlib import Path
 from deeptracker.data_model import lock
+from deeptracker.data_model.storage import open_storage
 from deeptracker.data_model.errors import RunLockedError
 print("ready", flush=True)
 sys.stdin.readline()
 try:
-    lock.acquire(Path(sys.argv[1]))
+    lock.acquire(open_storage(sys.argv[1]))
 except RunLockedError as error:
     print("refused")
 else:
@@ -58,7 +59,7 @@ def test_of_many_that_come_at_once_one_gets_the_run(tmp_path: Path, left: str) -
             racer.stdin.write("go\n")
             racer.stdin.flush()
         answers = [racer.stdout.readline().strip() for racer in racers if racer.stdout]
-        holder = lock.read_holder(tmp_path)
+        holder = lock.read_holder(LocalStorage(tmp_path))
         assert sorted(answers) == ["holds", "refused", "refused", "refused"]
         assert holder is not None
         assert holder.pid == racers[answers.index("holds")].pid
@@ -98,7 +99,7 @@ def test_a_start_that_was_killed_leaves_room_for_the_next(tmp_path: Path) -> Non
     root = {"zarr_format": 3, "node_type": "group", "attributes": {}}
     (tmp_path / "run" / "zarr.json").write_text(json.dumps(root))
     (tmp_path / "run" / "zarr.json.0f.partial").write_text("{")
-    assert holds_nothing(tmp_path / "run")
+    assert holds_nothing(LocalStorage(tmp_path / "run"))
     with pytest.raises(RunLockedError):
         start(tmp_path / "run")
     (tmp_path / "run" / lock.LOCK).write_text(json.dumps(dead_holder()))
@@ -109,7 +110,7 @@ def test_a_start_that_was_killed_leaves_room_for_the_next(tmp_path: Path) -> Non
 
 def test_somebody_elses_zarr_group_is_not_taken_for_a_killed_start(tmp_path: Path) -> None:
     (tmp_path / "zarr.json").write_text(json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {}}))
-    assert not holds_nothing(tmp_path)
+    assert not holds_nothing(LocalStorage(tmp_path))
     with pytest.raises(RunExistsError):
         start(tmp_path)
     (tmp_path / lock.LOCK).write_text(json.dumps(dead_holder()))
@@ -132,9 +133,9 @@ def test_a_start_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
 
 
 def test_what_the_system_refuses_is_said(tmp_path: Path) -> None:
-    with pytest.raises(RunAccessError, match=r"Read-only .* writable"), access(tmp_path):
+    with pytest.raises(RunAccessError, match=r"Read-only .* writable"), access(LocalStorage(tmp_path)):
         raise OSError(30, "Read-only file system")
-    clear(tmp_path)
-    assert holds_nothing(tmp_path / "absent")
+    LocalStorage(tmp_path).clear()
+    assert holds_nothing(LocalStorage(tmp_path / "absent"))
     with pytest.raises(RunAccessError):
         start(Path("/proc/deeptracker-run"))

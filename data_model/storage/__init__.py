@@ -1,0 +1,8 @@
+"""Where the files of a run lie: one small interface over a folder, a bucket or a server."""
+
+from deeptracker.data_model.storage.interface import Stamp, Storage, require_folder
+from deeptracker.data_model.storage.local import LocalStorage
+from deeptracker.data_model.storage.opening import Place, open_storage
+from deeptracker.data_model.storage.wrapper import StorageWrapper
+
+__all__ = ["LocalStorage", "Place", "Stamp", "Storage", "StorageWrapper", "open_storage", "require_folder"]
