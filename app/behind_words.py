@@ -8,8 +8,9 @@ from typing import Any
 import xarray as xr
 
 from deeptracker.app.behind import Pictures
-from deeptracker.app.correlation_model import Events, described, members, members_of_row, strongest
+from deeptracker.app.correlation_model import described
 from deeptracker.data_model.correlation import FEWEST_BINS
+from deeptracker.data_model.cube import EventCube, members_of_row, strongest
 from deeptracker.data_model.selection import Selection
 
 MOST_PAIRS, MOST_FILTERS, MOST_IMAGES = 6, 16, 18
@@ -28,7 +29,7 @@ def plural(count: int, one: str) -> str:
     return f"{count:,} {one}" if count == 1 else f"{count:,} {one}s"
 
 
-def overview(events: Events, found: xr.Dataset) -> dict[str, Any]:
+def overview(events: EventCube, found: xr.Dataset) -> dict[str, Any]:
     """Return the pairs that stand out most, for when nothing is picked."""
     places = strongest(found, MOST_PAIRS)
     few = int(found.attrs["bins"]) < FEWEST_BINS
@@ -54,7 +55,7 @@ def overview(events: Events, found: xr.Dataset) -> dict[str, Any]:
 
 def about_pair(
     pictures: Pictures,
-    events: Events,
+    events: EventCube,
     found: xr.Dataset,
     span: tuple[int, int],
     layer: int,
@@ -63,10 +64,10 @@ def about_pair(
 ) -> dict[str, Any]:
     """Return the numbers of a pair and the filters and images that were anomalous in the bins they share."""
     cell = described(events, found, layer, class_)
-    filters, images = members(events, span, layer, class_)
+    filters, images = events.behind(span, layer, class_)
     together = (
         f"{plural(int(cell['observed']), 'coincidence')} of an outlier filter and an anomalous image in the same bin; "
-        f"{number(cell['expected'])} expected if one were shifted in time."
+        f"{number(cell['expected'])} expected of what each does apart from all the others, shifted in time."
     )
     if cell["bins"] < FEWEST_BINS:
         judged = f"{plural(cell['bins'], 'bin')}: too few for a p-value."
@@ -85,7 +86,7 @@ def about_pair(
 
 
 def about_row(
-    pictures: Pictures, events: Events, span: tuple[int, int], row: int, is_class: bool, selection: Selection
+    pictures: Pictures, events: EventCube, span: tuple[int, int], row: int, is_class: bool, selection: Selection
 ) -> dict[str, Any]:
     """Return the images behind a class, or the filters behind a layer."""
     if is_class:
@@ -106,7 +107,7 @@ def about_row(
     }
 
 
-def _filters(events: Events, found: Counted, when: str, selection: Selection) -> dict[str, Any]:
+def _filters(events: EventCube, found: Counted, when: str, selection: Selection) -> dict[str, Any]:
     shown = []
     for member, times in found[:MOST_FILTERS]:
         name = events.filter_names[member]
@@ -123,7 +124,7 @@ def _filters(events: Events, found: Counted, when: str, selection: Selection) ->
     return {"filters": shown, "filters_title": _title("Filters", found, when, MOST_FILTERS)}
 
 
-def _images(pictures: Pictures, events: Events, found: Counted, when: str, selection: Selection) -> dict[str, Any]:
+def _images(pictures: Pictures, events: EventCube, found: Counted, when: str, selection: Selection) -> dict[str, Any]:
     shown = []
     for member, times in found[:MOST_IMAGES]:
         name = events.image_ids[member]

@@ -17,10 +17,10 @@ from panel.custom import JSComponent
 from PIL import Image
 
 from deeptracker.app.assets import asset
-from deeptracker.app.correlation_model import Faces
 from deeptracker.app.face_plot import count_colors, diverging, diverging_colors, shaded
 from deeptracker.app.theme import Theme, rgb
 from deeptracker.app.unfolded import EXCESS_LIMIT
+from deeptracker.data_model.cube import Faces
 
 BESIDE = """
 :host { display: grid !important; min-height: 0; gap: 6px; padding: 0 6px 6px; box-sizing: border-box;

@@ -13,7 +13,7 @@ from bokeh.events import SelectionGeometry, Tap
 from bokeh.models import Range1d
 from bokeh.models.annotations import Span
 
-from deeptracker.app.correlation_model import Faces, to_columns
+from deeptracker.app.correlation_model import to_columns
 from deeptracker.app.face_plot import (
     FAINTEST,
     FacePlot,
@@ -28,6 +28,7 @@ from deeptracker.app.face_plot import (
     shaded,
 )
 from deeptracker.app.theme import Theme
+from deeptracker.data_model.cube import Faces
 
 COLUMNS = 800
 """Columns of a tile over iterations: enough that the edge of a bin is off by less than two pixels."""

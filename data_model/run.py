@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,9 @@ from deeptracker.data_model.series import SeriesReader
 from deeptracker.data_model.storage import Place, open_storage
 from deeptracker.data_model.validation_results import ValidationResults
 from deeptracker.data_model.vocabulary import ACTIVATIONS, LAYERS, SCALARS, Description, Layer, Statistic
+
+if TYPE_CHECKING:
+    from deeptracker.data_model.cube import EventCube
 
 _SILENCE = 120.0
 """Seconds after which a writer on another host, which nobody here can ask, counts as gone."""
@@ -273,6 +276,20 @@ class Run(param.Parameterized):
         stable = stable or default_stable(self._images.axis.records)
         table = image_insight(self.result_portions(images), self.class_names, stable)
         return table if rank is None else ranked(table, rank, most)
+
+    def cube(self, images: str = "both", *, stable: int | None = None) -> EventCube:
+        """Return the correlation cube: which images flipped when, which filters moved out of line when, and how
+        strongly layers and classes go together.
+
+        `images` says which flips count: `left` (after a stable stretch), `right` (into one) or `both`; `stable` is
+        their k, by the number of validations where it is not given. Raises QueryError for another word.
+        """
+        from deeptracker.data_model.cube import IMAGE_RULES, cube_of_run
+        from deeptracker.data_model.rules.image_flips import default_stable
+
+        if images not in IMAGE_RULES:
+            raise QueryError(f"Flips are {', '.join(IMAGE_RULES)}; {images!r} was given.")
+        return cube_of_run(self, images, stable or default_stable(self._images.axis.records))
 
     def images_of(self, class_name: str) -> NDArray[np.int64]:
         """Return the numbers of a class's images."""

@@ -10,11 +10,12 @@ import xarray as xr
 
 from deeptracker.app.behind import Behind, Pictures
 from deeptracker.app.behind_words import about_pair, about_row, overview
-from deeptracker.app.correlation_model import IMAGE_RULES, Events, Faces, bin_at, faces, gather, pairs
+from deeptracker.app.correlation_model import bin_at
 from deeptracker.app.cube import Cube
 from deeptracker.app.notices import notice
 from deeptracker.app.unfolded import Unfolded
 from deeptracker.app.views.base import View
+from deeptracker.data_model.cube import IMAGE_RULES, EventCube, Faces, cube_of_table
 
 MOST_BINS = 300
 STATUS = """
@@ -77,7 +78,7 @@ class Correlation(View):
     def _regather(self) -> None:
         """Take over what the run and the search have now; rebuild the faces where their rows have changed."""
         session = self.session
-        self._events = gather(session.run, session.anomalies(), IMAGE_RULES[self._choice.value])
+        self._events = cube_of_table(session.run, session.anomalies(), IMAGE_RULES[self._choice.value])
         reason = too_early(self._events, session.run.state)
         for control in (self._choice, self._fold):
             control.visible = reason is None
@@ -114,8 +115,8 @@ class Correlation(View):
         theme, window = self.session.colors, self.session.window
         if restyle:
             self._unfolded.restyle(theme)
-        self._counted: Faces = faces(self._events, window, MOST_BINS)
-        self._found: xr.Dataset = pairs(self._events, self._span)
+        self._counted: Faces = self._events.faces(window, MOST_BINS)
+        self._found: xr.Dataset = self._events.pairs(self._span)
         self._unfolded.draw(self._counted, window, theme)
         self._unfolded.draw_pairs(self._found, theme)
         brush = self.session.selection.brush
@@ -196,7 +197,7 @@ class Correlation(View):
 
     def _brushed(self, start: float, stop: float) -> None:
         """Brush whole bins, so that what is counted is what is marked; a brush beside all bins lets go."""
-        edges = faces(self._events, (int(min(start, stop)), int(max(start, stop)) + 1)).edges
+        edges = self._events.faces((int(min(start, stop)), int(max(start, stop)) + 1)).edges
         self._brush((int(edges[0]), int(edges[-1])) if len(edges) > 1 else None)
 
     def _brush(self, span: tuple[int, int] | None) -> None:
@@ -235,7 +236,7 @@ class Correlation(View):
         self._pick(layer, class_, face, x)
 
 
-def too_early(events: Events, state: str) -> Any | None:
+def too_early(events: EventCube, state: str) -> Any | None:
     """Return what to say where there is no cube yet, None where there is one."""
     waits = "The page shows it by itself as soon as it is there." if state == "recording" else ""
     if not events.layers:
@@ -255,5 +256,5 @@ def too_early(events: Events, state: str) -> Any | None:
     return None
 
 
-def _same_rows(unfolded: Unfolded, events: Events) -> bool:
+def _same_rows(unfolded: Unfolded, events: EventCube) -> bool:
     return unfolded.classes.names == events.classes and unfolded.layers.names == events.layers

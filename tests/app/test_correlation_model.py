@@ -9,18 +9,9 @@ import pytest
 
 from deeptracker.app.behind import Pictures
 from deeptracker.app.behind_words import about_pair, about_row, overview
-from deeptracker.app.correlation_model import (
-    IMAGE_RULES,
-    Events,
-    bin_at,
-    faces,
-    gather,
-    members_of_row,
-    pairs,
-    strongest,
-    to_columns,
-)
+from deeptracker.app.correlation_model import bin_at, to_columns
 from deeptracker.app.face_plot import FAINTEST, NO_BIN, ZERO, NamedAxis, diverging, shaded
+from deeptracker.data_model.cube import IMAGE_RULES, EventCube, cube_of_table, members_of_row, strongest
 from deeptracker.data_model.run import Run, open_run
 from deeptracker.data_model.selection import Selection
 from tests import planted
@@ -36,25 +27,25 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def events(run: Run) -> Events:
-    return gather(run, run.anomalies(), IMAGE_RULES["both"])
+def events(run: Run) -> EventCube:
+    return cube_of_table(run, run.anomalies(), IMAGE_RULES["both"])
 
 
-def test_the_axes_are_classes_and_the_layers_that_have_filters(events: Events) -> None:
+def test_the_axes_are_classes_and_the_layers_that_have_filters(events: EventCube) -> None:
     assert events.classes == list(planted.CLASSES)
     assert events.layers == [layer.name for layer in planted.LAYERS[:6]]
     assert events.filter_names[events.filters.member[0]].startswith("stage")
     assert set(events.images.row.tolist()) == {class_ for _, class_ in planted.LINKS}
 
 
-def test_one_rule_alone_counts_fewer_images(run: Run, events: Events) -> None:
-    left = gather(run, run.anomalies(), IMAGE_RULES["left"])
+def test_one_rule_alone_counts_fewer_images(run: Run, events: EventCube) -> None:
+    left = cube_of_table(run, run.anomalies(), IMAGE_RULES["left"])
     assert 0 < len(left.images.row) < len(events.images.row)
     assert len(left.filters.row) == len(events.filters.row)
 
 
-def test_the_planted_links_are_the_strongest_pairs(events: Events) -> None:
-    found = pairs(events, WHOLE)
+def test_the_planted_links_are_the_strongest_pairs(events: EventCube) -> None:
+    found = events.pairs(WHOLE)
     assert set(strongest(found, 2)) == set(planted.LINKS)
     for layer, class_ in planted.LINKS:
         assert found["q_value"].values[layer, class_] < 0.01
@@ -62,16 +53,16 @@ def test_the_planted_links_are_the_strongest_pairs(events: Events) -> None:
     assert int((found["q_value"].values < 0.05).sum()) == len(planted.LINKS)
 
 
-def test_bins_are_merged_to_what_the_screen_shows(events: Events) -> None:
-    assert faces(events, WHOLE).bins == 99
-    assert faces(events, WHOLE, 30).bins == 25
-    part = faces(events, (300, 450))
+def test_bins_are_merged_to_what_the_screen_shows(events: EventCube) -> None:
+    assert events.faces(WHOLE).bins == 99
+    assert events.faces(WHOLE, 30).bins == 25
+    part = events.faces((300, 450))
     assert part.edges[0] <= 300
     assert part.edges[-1] >= 450
     assert part.bins <= 11
 
 
-def test_members_of_a_row_come_most_frequent_first(events: Events) -> None:
+def test_members_of_a_row_come_most_frequent_first(events: EventCube) -> None:
     layer, class_ = planted.LINKS[0]
     found = members_of_row(events.images, WHOLE, class_)
     assert [times for _, times in found] == sorted((times for _, times in found), reverse=True)
@@ -111,8 +102,8 @@ def test_a_named_axis_knows_its_places() -> None:
     assert (down.range.start, down.range.end) == (-2.5, 0.5)
 
 
-def test_words_say_what_is_behind(run: Run, events: Events) -> None:
-    found, selection = pairs(events, WHOLE), Selection(images=["dog-00"])
+def test_words_say_what_is_behind(run: Run, events: EventCube) -> None:
+    found, selection = events.pairs(WHOLE), Selection(images=["dog-00"])
     first = overview(events, found)["pairs"][0]
     assert first["strong"]
     assert (events.layers.index(first["layer"]), events.classes.index(first["class"])) in planted.LINKS
@@ -127,9 +118,9 @@ def test_words_say_what_is_behind(run: Run, events: Events) -> None:
     assert row["lines"] == ["12 images flipped after or into a stable stretch."]
 
 
-def test_few_bins_are_not_judged_in_words(run: Run, events: Events) -> None:
+def test_few_bins_are_not_judged_in_words(run: Run, events: EventCube) -> None:
     few = (300, 400)
-    found = pairs(events, few)
+    found = events.pairs(few)
     assert "Too few bins to judge" in overview(events, found)["lines"][0]
     cell = about_pair(Pictures(run), events, found, few, 0, 0, Selection())
     assert "too few for a p-value" in cell["lines"][0]["text"]
