@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -41,6 +41,7 @@ class RunData(Protocol):
         self, variable: str, *, family: str | None = ..., iterations: Window = ..., buckets: int = ...
     ) -> xr.Dataset: ...
     def validation_results(self) -> ValidationResults: ...  # noqa: D102
+    def result_portions(self) -> Iterator[tuple[npt.NDArray[np.int64], ValidationResults]]: ...  # noqa: D102
 
 
 class Rule(param.Parameterized):

@@ -46,17 +46,18 @@ class _FlipRule(Rule):
 
     def find(self, run: RunData, iterations: Window = None) -> list[Anomaly]:
         """Return one anomaly per flip that passes, from its validation to the next; score = length / k."""
-        results = run.validation_results()
-        stable = self.stable or default_stable(len(results.iteration))
-        found = flips(results.correct)
-        passes, lengths = self._passing(found, stable)
-        start, stop = spans(np.asarray(results.iteration, np.int64))
-        anomalies = []
-        for position in np.flatnonzero(passes):
-            validation, image = int(found.validation[position]), int(found.image[position])
-            length, name = int(lengths[position]), str(results.image[image])
-            message = self._message(name, bool(found.learned[position]), length)
-            anomalies.append(self.anomaly(name, image, (start[validation], stop[validation]), length / stable, message))
+        anomalies: list[Anomaly] = []
+        for numbers, results in run.result_portions():
+            stable = self.stable or default_stable(len(results.iteration))
+            found = flips(results.correct)
+            passes, lengths = self._passing(found, stable)
+            start, stop = spans(np.asarray(results.iteration, np.int64))
+            for position in np.flatnonzero(passes):
+                validation, image = int(found.validation[position]), int(found.image[position])
+                length, name = int(lengths[position]), str(results.image[image])
+                message = self._message(name, bool(found.learned[position]), length)
+                span = (start[validation], stop[validation])
+                anomalies.append(self.anomaly(name, int(numbers[image]), span, length / stable, message))
         return clip(anomalies, iterations)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ class FakeRun:
     validation_iteration: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     missing: Callable[[np.ndarray], np.ndarray] = lambda values: np.zeros(values.shape, bool)
     reads: list[int] = field(default_factory=list)
+    image_class: np.ndarray | None = None
 
     @property
     def iterations(self) -> tuple[int, int]:
@@ -49,7 +50,8 @@ class FakeRun:
 
     @property
     def class_names(self) -> list[str]:
-        return ["only"]
+        count = 1 if self.image_class is None else int(self.image_class.max()) + 1
+        return ["only"] if count == 1 else [f"class{number}" for number in range(count)]
 
     @property
     def scalars(self) -> xr.Dataset:
@@ -63,12 +65,17 @@ class FakeRun:
 
     def validation_results(self) -> ValidationResults:
         images = self.correct.shape[1]
-        classes = np.zeros(images, np.int32)
-        predicted = np.where(self.correct == 1, 0, np.where(self.correct == 0, 1, -1)).astype(np.int32)
+        classes = np.zeros(images, np.int32) if self.image_class is None else self.image_class
+        rank = np.where(self.correct == 1, 0, np.where(self.correct == 0, 1, -1)).astype(np.int32)
+        predicted = np.where(rank >= 0, classes + rank, -1).astype(np.int32)
         ids = np.array([f"image{number}" for number in range(images)])
         iteration = self.validation_iteration
         nothing = np.zeros(predicted.shape, np.float32)
-        return ValidationResults(iteration, ids, classes, predicted, nothing, predicted)
+        return ValidationResults(iteration, ids, classes, predicted, nothing, rank)
+
+    def result_portions(self) -> Iterator[tuple[np.ndarray, ValidationResults]]:
+        results = self.validation_results()
+        yield np.arange(len(results.image)), results
 
     def query(self, variable: str, *, family: str, iterations: tuple[int, int], buckets: int, **_: Any) -> xr.Dataset:
         raw = {"scalars": self.scalar_values, "layers": self.layer_values}[family][variable]
