@@ -31,3 +31,7 @@ class RecordingError(DeepTrackerError):
 
 class QueryError(DeepTrackerError, ValueError):
     """A query names something the run does not have, or a window that is no window."""
+
+
+class AlertError(DeepTrackerError):
+    """An alert cannot be sent to where it should go."""

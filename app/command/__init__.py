@@ -1,4 +1,4 @@
-"""The command line: `deeptracker demo`, `deeptracker serve` and `deeptracker info`."""
+"""The command line: `deeptracker` and its commands, a file each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from deeptracker.app.command import demo, info, serve
+from deeptracker.app.command import demo, info, serve, watch
 from deeptracker.data_model.errors import DeepTrackerError
 
 
@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
         description="Record the whole training of a CNN at every iteration, and explore it at any zoom.",
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (demo, serve, info):
+    for command in (demo, serve, info, watch):
         command.add_to(commands)
     return top
 
