@@ -6,12 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from deeptracker.data_model.comparison import compare_runs
     from deeptracker.data_model.run import Run, open_run
     from deeptracker.tracker.own import statistic
     from deeptracker.tracker.recorder import Recorder
 
 __version__ = "0.1.0"
-__all__ = ["Recorder", "Run", "__version__", "open_run", "statistic"]
+__all__ = ["Recorder", "Run", "__version__", "compare_runs", "open_run", "statistic"]
 
 _RECORDING = {"Recorder": "recorder", "statistic": "own"}
 
@@ -30,6 +31,10 @@ def __getattr__(name: str) -> Any:
         from deeptracker.data_model import run
 
         return getattr(run, name)
+    if name == "compare_runs":
+        from deeptracker.data_model.comparison import compare_runs
+
+        return compare_runs
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
