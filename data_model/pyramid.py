@@ -113,11 +113,11 @@ class Pyramid:
         coming = [summarise_records(rest[:complete].reshape(complete, -1))] if complete else []
         for level in range(MAX_LEVEL):
             parts = self._pending[level] + coming
-            buckets = np.concatenate(parts) if parts else None
             stored = self.entry.levels[level] if level < len(self.entry.levels) else 0
-            if buckets is None or stored + len(buckets) < FEWEST_BUCKETS:
+            if stored + sum(map(len, parts)) < FEWEST_BUCKETS:
                 return
-            coming = self._close_level(level, buckets)
+            # Where whole shards hold all of a level, the levels above it may still wait for theirs.
+            coming = self._close_level(level, np.concatenate(parts)) if parts else []
 
     def _close_level(self, level: int, buckets: Buckets) -> list[Buckets]:
         """Write the level's last buckets, and return the complete buckets they give one level up."""

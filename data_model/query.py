@@ -11,8 +11,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from deeptracker.data_model.axis import IterationAxis, Iterations
+from deeptracker.data_model.blocks import Groups
 from deeptracker.data_model.errors import QueryError
-from deeptracker.data_model.reduction import AGGREGATES, FACTOR, MAX_LEVEL
+from deeptracker.data_model.reduction import AGGREGATES, FACTOR, MAX_LEVEL, combine_series
 
 Buckets = NDArray[np.floating[Any]]
 ReadBuckets = Callable[[int, int, int], Buckets]
@@ -60,13 +61,41 @@ def to_dataset(
     the number of records behind each bucket, which `count` falls short of where values are missing or not finite.
     """
     values = read(chosen.level, chosen.first, chosen.stop)
-    bounds = bucket_bounds(axis, chosen)
-    records = np.minimum(np.arange(chosen.first, chosen.stop + 1) * FACTOR**chosen.level, axis.records)
     dims = ("bucket", entity) if entity else ("bucket",)
     data = {}
     for number, aggregate in enumerate(AGGREGATES):
         series = values[:, number] if entity else values[:, number, 0]
         data[aggregate] = (dims, series.astype(np.int32) if aggregate in ("count", "nonfinite") else series)
+    return _dataset(data, axis, chosen, variable)
+
+
+def blocks_dataset(
+    read: ReadBuckets, axis: IterationAxis, chosen: BucketRange, variable: str, groups: Groups, step: int
+) -> xr.Dataset:
+    """Read the chosen buckets into a Dataset like `to_dataset`'s, over (bucket, block), for groups of series.
+
+    `groups` number the series among those that `read` returns. `step` buckets are read at once, which bounds the
+    memory: a network has many more filters than blocks. The coordinate `members` counts the series of each block, so
+    that `count` is at most `record_count` times `members`.
+    """
+    starts = [chosen.first, *range(-(-(chosen.first + 1) // step) * step, chosen.stop, step)]
+    stops = [*starts[1:], chosen.stop]
+    members = list(groups.values())
+    parts = [
+        combine_series(read(chosen.level, first, stop), members) for first, stop in zip(starts, stops, strict=True)
+    ]
+    data = {
+        aggregate: (("bucket", "block"), np.concatenate([part[aggregate] for part in parts]))
+        for aggregate in AGGREGATES
+    }
+    found = _dataset(data, axis, chosen, variable)
+    counts = np.array([len(one) for one in members], np.int32)
+    return found.assign_coords(block=np.array(list(groups), dtype=object), members=("block", counts))
+
+
+def _dataset(data: Any, axis: IterationAxis, chosen: BucketRange, variable: str) -> xr.Dataset:
+    bounds = bucket_bounds(axis, chosen)
+    records = np.minimum(np.arange(chosen.first, chosen.stop + 1) * FACTOR**chosen.level, axis.records)
     return xr.Dataset(
         data,
         coords={

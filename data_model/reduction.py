@@ -7,6 +7,7 @@ so an index that grew while recording, one rebuilt after a crash and one built i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numba
@@ -49,12 +50,21 @@ def merge_buckets(buckets: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any
     return out
 
 
-def combine_series(buckets: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Reduce (buckets, 5, series) across the series to (buckets, 5): a block's envelope from its layers'."""
-    turned = np.ascontiguousarray(buckets.transpose(2, 1, 0))
-    out = np.empty((1, len(AGGREGATES), len(buckets)), buckets.dtype)
-    _merge(turned, max(1, buckets.shape[2]), out)
-    return np.ascontiguousarray(out[0].T)
+def combine_series(buckets: NDArray[np.floating[Any]], groups: Sequence[NDArray[np.int64]]) -> dict[str, NDArray[Any]]:
+    """Reduce (buckets, 5, series) across the series of each group: a block's envelope from its layers'.
+
+    Every group lists the numbers of its series. Return (buckets, groups) by aggregate: min, max and mean of the dtype
+    given, counts as int64, as those of all filters of a network exceed what float32 counts exactly. The mean is that
+    of all finite values behind the group, whatever series they are of.
+    """
+    buckets = np.ascontiguousarray(buckets)
+    shape = (len(buckets), len(groups))
+    low, high, mean = (np.empty(shape, buckets.dtype) for _ in range(3))
+    count, nonfinite = (np.zeros(shape, np.int64) for _ in range(2))
+    edges = np.cumsum([0, *map(len, groups)])
+    members = np.concatenate([np.empty(0, np.int64), *groups])
+    _combine(buckets, members, edges, low, high, mean, count, nonfinite)
+    return dict(zip(AGGREGATES, (low, high, mean, count, nonfinite), strict=True))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -102,6 +112,25 @@ def _merge(buckets, factor, out):  # type: ignore[no-untyped-def]  # pragma: no 
                     total[one] += np.float64(buckets[part, 2, one]) * np.float64(finite)
                     count[one] += finite
         _finish(low, high, mean, count, total)
+
+
+@numba.njit(cache=True, nogil=True)
+def _combine(buckets, members, edges, low, high, mean, count, nonfinite):  # type: ignore[no-untyped-def]  # pragma: no cover
+    total = np.empty(edges.size - 1, np.float64)
+    for bucket in range(buckets.shape[0]):
+        low[bucket] = np.inf
+        high[bucket] = -np.inf
+        total[:] = 0
+        for group in range(edges.size - 1):
+            for member in members[edges[group] : edges[group + 1]]:
+                nonfinite[bucket, group] += np.int64(buckets[bucket, 4, member])
+                finite = np.int64(buckets[bucket, 3, member])
+                if finite > 0:
+                    low[bucket, group] = min(low[bucket, group], buckets[bucket, 0, member])
+                    high[bucket, group] = max(high[bucket, group], buckets[bucket, 1, member])
+                    total[group] += np.float64(buckets[bucket, 2, member]) * finite
+                    count[bucket, group] += finite
+        _finish(low[bucket], high[bucket], mean[bucket], count[bucket], total)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")

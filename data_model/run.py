@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from deeptracker.data_model import lock, run_data
+from deeptracker.data_model.blocks import Blocks, block_names
 from deeptracker.data_model.commit import Commit
 from deeptracker.data_model.errors import DeepTrackerError, QueryError
 from deeptracker.data_model.images import Images
@@ -125,6 +126,11 @@ class Run(param.Parameterized):
         return self._commit.manifest.layers
 
     @property
+    def blocks(self) -> list[str]:
+        """The network's blocks, as `query` takes them: each before what it holds, the whole network (`""`) first."""
+        return block_names(self.layer_list)
+
+    @property
     def layer_statistics(self) -> list[Statistic]:
         """The statistics recorded of every layer."""
         return self._commit.manifest.layer_statistics
@@ -225,6 +231,7 @@ class Run(param.Parameterized):
         layers: Sequence[str | int] | None = None,
         filters: Sequence[int] | slice | None = None,
         classes: Sequence[str | int] | None = None,
+        blocks: Blocks | None = None,
     ) -> xr.Dataset:
         """Return min, max, mean, count and nonfinite of a variable in at least `buckets` buckets of a window.
 
@@ -233,6 +240,10 @@ class Run(param.Parameterized):
         of activations are found among those of `layers` too. The result is over
         (`bucket`, `layer` | `filter` | `class`), for a scalar over (`bucket`,), with the iterations `start` and
         `stop` of each bucket. Exact: equal to reducing the records of those iterations. Raises QueryError.
+
+        `blocks` (`["layer3", "layer3.2", ""]`; `""` is the whole network) asks for the envelope of all layers, or with
+        `family="filters"` of all filters, below each of these modules, over (`bucket`, `block`); the mean is that of
+        all values. A mapping gives groups of one's own, of names and numbers: `{"early": ["conv1", "layer1"]}`.
         """
         given = {"layers": layers, "filters": filters, "classes": classes}
         named = [name for name, value in given.items() if value is not None]
@@ -241,9 +252,11 @@ class Run(param.Parameterized):
             raise QueryError(
                 f"A query is over one family; {' and '.join([*named, *([family] if family else [])])} were given."
             )
+        if named and blocks is not None:
+            raise QueryError(f"A query is over {named[0]} or over blocks; both were given.")
         family = family or (named[0] if named else self._series.family_of(variable))
         chosen = given.get(named[0]) if named else None
-        return self._series.query(variable, family, iterations or self.iterations, buckets, chosen)
+        return self._series.query(variable, family, iterations or self.iterations, buckets, chosen, blocks)
 
     def validation_results(self, images: Sequence[int] | slice | None = None) -> ValidationResults:
         """Return all validations' results, of all images or of those with the numbers given, as numpy arrays."""

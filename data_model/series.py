@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,17 +10,20 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from deeptracker.data_model.axis import IterationAxis
+from deeptracker.data_model.blocks import Blocks, Groups, NetworkTree, Numbers
 from deeptracker.data_model.commit import Commit
 from deeptracker.data_model.errors import QueryError
 from deeptracker.data_model.families import ENTITY
 from deeptracker.data_model.images import Images
-from deeptracker.data_model.query import BucketRange, choose_buckets, to_dataset
-from deeptracker.data_model.reduction import AGGREGATES, merge_buckets, records_as_buckets
+from deeptracker.data_model.query import BucketRange, ReadBuckets, blocks_dataset, choose_buckets, to_dataset
+from deeptracker.data_model.reduction import AGGREGATES, FACTOR, merge_buckets, records_as_buckets
 from deeptracker.data_model.validation_results import CLASS_STATISTICS
 from deeptracker.data_model.vocabulary import ACTIVATIONS, CLASSES, FILTERS, LAYERS, SCALARS
 
 OVERALL = "validation"
 _ENTITY = {**ENTITY, CLASSES: "class", OVERALL: None}
+_VALUES_AT_ONCE = 1 << 24
+"""Values that are held at once while the series of a block are combined."""
 
 
 class SeriesReader:
@@ -37,6 +40,7 @@ class SeriesReader:
             OVERALL: list(CLASS_STATISTICS),
         }
         self._layer_numbers = {layer.name: number for number, layer in enumerate(manifest.layers)}
+        self._tree = NetworkTree(manifest.layers)
 
     def layer_number(self, name: str) -> int:
         """Return the place of a layer in the network."""
@@ -52,7 +56,15 @@ class SeriesReader:
         known = "; ".join(f"{family}: {', '.join(names)}" for family, names in self._variables.items() if names)
         raise QueryError(f"There is no variable {variable!r}; this run has {known}.")
 
-    def query(self, variable: str, family: str, window: tuple[int, int], buckets: int, entities: Any) -> xr.Dataset:
+    def query(
+        self,
+        variable: str,
+        family: str,
+        window: tuple[int, int],
+        buckets: int,
+        entities: Any,
+        blocks: Blocks | None = None,
+    ) -> xr.Dataset:
         """Return the buckets of a variable; see `Run.query`."""
         if family == LAYERS and variable in self._variables[ACTIVATIONS]:
             family = ACTIVATIONS
@@ -62,48 +74,64 @@ class SeriesReader:
             names = ", ".join(self._variables[family]) or "nothing yet"
             raise QueryError(f"{family} have no variable {variable!r}; they have {names}.")
         number = self._variables[family].index(variable)
-        start, stop = (int(value) for value in window)
-        if family in (CLASSES, OVERALL):
-            return self._derived(family, variable, number, (start, stop), buckets, entities)
-        if family == SCALARS:
-            return self._stored(family, variable, 0, np.array([number]), (start, stop), buckets)
-        return self._stored(family, variable, number, self._numbers(family, entities), (start, stop), buckets)
+        span = (int(window[0]), int(window[1]))
+        read_of, axis, width = self._derived(number) if family in (CLASSES, OVERALL) else self._stored(family, number)
+        chosen = _choose(axis, span, buckets)
+        if blocks is not None:
+            groups = self._groups(family, blocks)
+            wanted = np.unique(np.concatenate([np.empty(0, np.int64), *groups.values()]))
+            step = max(width, _VALUES_AT_ONCE // (len(AGGREGATES) * max(1, len(wanted))) // width * width)
+            placed = {name: np.searchsorted(wanted, numbers) for name, numbers in groups.items()}
+            return blocks_dataset(read_of(_contiguous(wanted)), axis, chosen, variable, placed, step)
+        numbers = self._entities(family, number, entities)
+        single = family in (SCALARS, OVERALL)
+        found = to_dataset(read_of(numbers), axis, chosen, variable, None if single else _ENTITY[family])
+        return found if single else found.assign_coords(self._labels(family, numbers))
 
-    def _stored(
-        self, family: str, variable: str, statistic: int, entities: Any, window: tuple[int, int], buckets: int
-    ) -> xr.Dataset:
+    def _stored(self, family: str, number: int) -> tuple[Callable[[Any], ReadBuckets], IterationAxis, int]:
+        """Return what reads buckets of some entities, the axis of the records, and how many records a shard has."""
         reader, count = self._commit.families.get(family), self._commit.manifest.entity_count(family)
-        axis = reader.entry.axis if reader else IterationAxis()
-        chosen = _choose(axis, window, buckets)
+        statistic = 0 if family == SCALARS else number
 
-        def read(level: int, first: int, stop: int) -> NDArray[Any]:
+        def read_of(entities: Any) -> ReadBuckets:
             if reader is None:
-                return np.empty((0, len(AGGREGATES), len(np.arange(count)[entities])), np.float32)
-            return reader.summaries(level, first, stop, statistic, entities)
+                width = len(np.arange(count)[entities])
+                return lambda level, first, stop: np.empty((0, len(AGGREGATES), width), np.float32)
+            return lambda level, first, stop: reader.summaries(level, first, stop, statistic, entities)
 
-        scalar = family == SCALARS
-        found = to_dataset(read, axis, chosen, variable, None if scalar else _ENTITY[family])
-        return found if scalar else found.assign_coords(self._labels(family, entities))
+        return read_of, *((reader.entry.axis, reader.entry.records_per_shard) if reader else (IterationAxis(), 1))
 
-    def _derived(
-        self, family: str, variable: str, number: int, window: tuple[int, int], buckets: int, entities: Any
-    ) -> xr.Dataset:
+    def _derived(self, number: int) -> tuple[Callable[[Any], ReadBuckets], IterationAxis, int]:
+        """Return the same for what follows from the validations."""
         series, axis = self._images.class_series()
-        columns = np.array([series.shape[2] - 1]) if family == OVERALL else self._class_numbers(entities)
-        chosen = _choose(axis, window, buckets)
 
-        def read(level: int, first: int, stop: int) -> NDArray[Any]:
-            span = 8**level
-            values = records_as_buckets(series[first * span : stop * span, number][:, columns])
-            for _ in range(level):
-                values = merge_buckets(values)
-            return values
+        def read_of(columns: Any) -> ReadBuckets:
+            def read(level: int, first: int, stop: int) -> NDArray[Any]:
+                span = FACTOR**level
+                values = records_as_buckets(series[first * span : stop * span, number][:, columns])
+                for _ in range(level):
+                    values = merge_buckets(values)
+                return values
 
-        found = to_dataset(read, axis, chosen, variable, _ENTITY[family])
+            return read
+
+        return read_of, axis, 1
+
+    def _entities(self, family: str, number: int, entities: Any) -> Any:
+        if family == SCALARS:
+            return np.array([number])
         if family == OVERALL:
-            return found
-        names = self._images.class_names
-        return found.assign_coords({"class": [names[column] for column in columns]})
+            return np.array([len(self._images.class_names)])
+        return self._class_numbers(entities) if family == CLASSES else self._numbers(family, entities)
+
+    def _groups(self, family: str, blocks: Blocks) -> Groups:
+        if family in (SCALARS, OVERALL):
+            raise QueryError(f"{family} are no part of the network and have no blocks; leave `blocks` out.")
+        if family != CLASSES:
+            return self._tree.groups(blocks, filters=family == FILTERS)
+        if not isinstance(blocks, Mapping):
+            raise QueryError("Classes have no tree; give `blocks` as a mapping of names to lists of classes.")
+        return {name: np.unique(self._class_numbers(classes)) for name, classes in blocks.items()}
 
     def _numbers(self, family: str, entities: Any) -> Any:
         count = self._commit.manifest.entity_count(family)
@@ -125,11 +153,18 @@ class SeriesReader:
             raise QueryError(f"There is no class {unknown[0]!r}; this run has {', '.join(names) or 'none'}.")
         return np.array([names.index(one) if isinstance(one, str) else int(one) for one in entities], np.int64)
 
-    def _labels(self, family: str, entities: Any) -> dict[str, Any]:
+    def _labels(self, family: str, entities: Any) -> dict[Any, Any]:
         if family == FILTERS:
             return {"filter": np.arange(entities.start, entities.stop) if isinstance(entities, slice) else entities}
-        names = np.array(list(self._layer_numbers), dtype=object)
-        return {"layer": names[entities]}
+        known = self._images.class_names if family == CLASSES else list(self._layer_numbers)
+        return {_ENTITY[family]: np.array(known, dtype=object)[entities]}
+
+
+def _contiguous(numbers: Numbers) -> Any:
+    """Return sorted numbers as a slice where they are side by side: it is read faster."""
+    if len(numbers) and numbers[-1] - numbers[0] == len(numbers) - 1:
+        return slice(int(numbers[0]), int(numbers[-1]) + 1)
+    return numbers
 
 
 def _choose(axis: IterationAxis, window: tuple[int, int], buckets: int) -> BucketRange:

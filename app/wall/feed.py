@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,8 @@ import numpy as np
 
 from deeptracker.app.wall.columns import Columns, to_columns
 from deeptracker.app.wall.compose import Picture, Viewport, compose_states, compose_values
-from deeptracker.app.wall.layout import Layout
-from deeptracker.app.wall.source import Envelope, EnvelopeSource, Flags, StateSource, WallSource, pool
+from deeptracker.app.wall.layout import Layout, Row
+from deeptracker.app.wall.source import Envelope, EnvelopeSource, Flags, PoolingSource, StateSource, WallSource
 
 WHOLE = 600
 """Entities up to which all rows are asked for at once, so that zooming rows asks for nothing."""
@@ -87,17 +88,9 @@ class Feed:
         if key == self._key and self._first <= begin and end <= self._last:
             return  # zooming into rows asks for nothing
         shown = layout.rows[begin:end]
-        entities = np.array([entity for row in shown for entity in row.entities], np.int32)
         first, last = math.floor(view.first), max(math.floor(view.first) + 1, math.ceil(view.last))
         self.fetched += 1
-        if len(entities):
-            envelope = source.envelope(entities, (first, last), width)
-            if any(len(row.entities) != 1 for row in shown):
-                ends = np.cumsum([len(row.entities) for row in shown])
-                members = [range(stop - len(row.entities), stop) for row, stop in zip(shown, ends, strict=True)]
-                envelope = pool(envelope, members)
-        else:
-            envelope = Envelope.empty(0)
+        envelope = _read(source, shown, (first, last), width) if count else Envelope.empty(0)
         logarithmic = rows.scale_is_logarithmic(begin, end)
         self._columns = to_columns(envelope, view.first, view.last, width, logarithmic)
         self._key, self._data, self._first, self._last = key, envelope, begin, end
@@ -113,3 +106,13 @@ class Feed:
             self._key, self.fetched = key, self.fetched + 1
         states, members = self._data
         return compose_states(states, members, view, rows.selected, layout.lines)
+
+
+def _read(source: EnvelopeSource, shown: Sequence[Row], iterations: tuple[int, int], columns: int) -> Envelope:
+    """Ask for rows of one entity each, or for rows of several where a group is folded."""
+    members = [row.entities for row in shown]
+    if all(len(one) == 1 for one in members):
+        return source.envelope(np.array(members, np.int32)[:, 0], iterations, columns)
+    if not isinstance(source, PoolingSource):
+        raise TypeError(f"{type(source).__name__} has no method `pooled`, and so its rows cannot be folded into one.")
+    return source.pooled(members, iterations, columns)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 
 from deeptracker.app.wall.source import MISSING, Envelope, States, align, until_next
 from deeptracker.data_model.run import Run
@@ -43,6 +44,10 @@ class SeriesSource:
         """Return min, mean and max of the variable per bucket."""
         return query(self.run, self.variable, self.family, iterations, columns, entities)
 
+    def pooled(self, members: Sequence[Sequence[int]], iterations: tuple[int, int], columns: int) -> Envelope:
+        """Return min, mean and max of the variable per bucket and group of entities."""
+        return query_groups(self.run, self.variable, self.family, iterations, columns, members)
+
 
 @dataclass(frozen=True)
 class DistributionSource:
@@ -56,11 +61,22 @@ class DistributionSource:
 
     def envelope(self, entities: Entities, iterations: tuple[int, int], columns: int) -> Envelope:
         """Return the distribution per bucket."""
-        low, below, middle, above, high = (
+        return _distribution(
             query(self.run, f"{self.group}_{part}", "layers", iterations, columns, entities) for part in DISTRIBUTION
         )
-        lost = low.nonfinite | below.nonfinite | middle.nonfinite | above.nonfinite | high.nonfinite
-        return Envelope(low.start, low.stop, low.low, below.middle, middle.middle, above.middle, high.high, lost)
+
+    def pooled(self, members: Sequence[Sequence[int]], iterations: tuple[int, int], columns: int) -> Envelope:
+        """Return the distribution per bucket and group of layers, with the means of their quartiles and medians."""
+        return _distribution(
+            query_groups(self.run, f"{self.group}_{part}", "layers", iterations, columns, members)
+            for part in DISTRIBUTION
+        )
+
+
+def _distribution(parts: Iterable[Envelope]) -> Envelope:
+    low, below, middle, above, high = parts
+    lost = low.nonfinite | below.nonfinite | middle.nonfinite | above.nonfinite | high.nonfinite
+    return Envelope(low.start, low.stop, low.low, below.middle, middle.middle, above.middle, high.high, lost)
 
 
 @dataclass(frozen=True)
@@ -110,6 +126,23 @@ def query(
             classes=numbers if family == "classes" else None,
         )
 
+    return _envelope(found)
+
+
+def query_groups(
+    run: Run,
+    variable: str,
+    family: str,
+    iterations: tuple[int, int],
+    columns: int,
+    members: Sequence[Sequence[int]],
+) -> Envelope:
+    """Query a run for the envelope (groups, buckets) of groups of a family's entities."""
+    groups = {str(number): list(group) for number, group in enumerate(members)}
+    return _envelope(run.query(variable, family=family, iterations=iterations, buckets=columns, blocks=groups))
+
+
+def _envelope(found: xr.Dataset) -> Envelope:
     def rows(name: str) -> npt.NDArray[np.float32]:
         values = np.atleast_2d(found[name].values.T)
         return np.ascontiguousarray(values, np.float32)

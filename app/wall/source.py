@@ -75,6 +75,15 @@ class EnvelopeSource(Protocol):
 
 
 @runtime_checkable
+class PoolingSource(EnvelopeSource, Protocol):
+    """Gives several rows as one, too: what a folded group of a tree shows."""
+
+    def pooled(self, members: Sequence[Sequence[int]], iterations: tuple[int, int], columns: int) -> Envelope:
+        """Return the envelope of each group of entities: the lowest low, the highest high, the mean of all values."""
+        ...
+
+
+@runtime_checkable
 class StateSource(Protocol):
     """Gives the states of any rows at all validations."""
 
@@ -98,39 +107,7 @@ def until_next(start: Integers) -> Integers:
     return np.append(start[1:], start[-1] + max(1, usual))
 
 
-def pool(envelope: Envelope, members: Sequence[Sequence[int]]) -> Envelope:
-    """Return the envelope of each group of rows: lowest low, highest high, mean of band and middle.
-
-    `members` lists the positions of each group's rows in `envelope`.
-    """
-    width = envelope.low.shape[1]
-    fields = {name: np.full((len(members), width), np.nan, np.float32) for name in _POOLED}
-    nonfinite = np.zeros((len(members), width), np.bool_)
-    for index, rows in enumerate(members):
-        chosen = np.asarray(rows, np.intp)
-        for name, reduce in _POOLED.items():
-            values = getattr(envelope, name)
-            fields[name][index] = values[chosen[0]] if len(chosen) == 1 else reduce(values[chosen])
-        nonfinite[index] = envelope.nonfinite[chosen].any(axis=0)
-    return Envelope(envelope.start, envelope.stop, nonfinite=nonfinite, **fields)
-
-
-def _mean(values: Floats) -> Floats:
-    known = np.isfinite(values)
-    count = known.sum(axis=0)
-    total = np.where(known, values, 0).sum(axis=0, dtype=np.float64)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
-
-
-def _lowest(values: Floats) -> Floats:
-    return np.asarray(np.fmin.reduce(values, axis=0), np.float32)
-
-
-def _highest(values: Floats) -> Floats:
-    return np.asarray(np.fmax.reduce(values, axis=0), np.float32)
-
-
-_POOLED = {"low": _lowest, "band_low": _mean, "middle": _mean, "band_high": _mean, "high": _highest}
+_VALUES = ("low", "band_low", "middle", "band_high", "high")
 
 
 def align(envelopes: Sequence[Envelope]) -> Envelope:
@@ -142,7 +119,7 @@ def align(envelopes: Sequence[Envelope]) -> Envelope:
         return Envelope.empty(0)
     edges = np.unique(np.concatenate([np.concatenate([one.start, one.stop]) for one in envelopes]))
     start, stop = edges[:-1], edges[1:]
-    parts: dict[str, list[npt.NDArray[np.generic]]] = {name: [] for name in (*_POOLED, "nonfinite")}
+    parts: dict[str, list[npt.NDArray[np.generic]]] = {name: [] for name in (*_VALUES, "nonfinite")}
     for one in envelopes:
         bucket = np.searchsorted(one.start, start, side="right") - 1
         inside = bucket >= 0

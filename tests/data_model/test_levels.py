@@ -94,9 +94,29 @@ def test_levels_built_step_by_step_equal_the_definition() -> None:
 
 def test_the_envelope_of_a_block_is_that_of_its_layers() -> None:
     buckets = summarise_records(wild(8, 100).reshape(100, -1))
-    block = combine_series(buckets)
-    np.testing.assert_array_equal(block[:, 0], buckets[:, 0].min(axis=1))
-    np.testing.assert_array_equal(block[:, 1], buckets[:, 1].max(axis=1))
-    np.testing.assert_array_equal(block[:, 3], buckets[:, 3].sum(axis=1))
+    block = combine_series(buckets, [np.array([0, 1, 5]), np.arange(6), np.array([], np.int64)])
+    some = buckets[:, :, [0, 1, 5]]
+    np.testing.assert_array_equal(block["min"][:, 0], some[:, 0].min(axis=1))
+    np.testing.assert_array_equal(block["max"][:, 0], some[:, 1].max(axis=1))
+    np.testing.assert_array_equal(block["count"][:, 1], buckets[:, 3].sum(axis=1))
     expected = (buckets[:, 2].astype(np.float64) * buckets[:, 3]).sum(axis=1) / buckets[:, 3].sum(axis=1)
-    np.testing.assert_allclose(block[:, 2], expected, rtol=1e-6)
+    np.testing.assert_allclose(block["mean"][:, 1], expected, rtol=1e-6)
+    assert np.isnan(block["mean"][:, 2]).all()
+    assert not block["count"][:, 2].any()
+
+
+def test_counts_over_all_filters_of_a_network_are_exact() -> None:
+    buckets = np.ones((1, 5, 3000), np.float32)
+    buckets[:, 3] = 8**8 - 1  # together far beyond what float32, or int32, counts
+    buckets[:, 4] = 1
+    found = combine_series(buckets, [np.arange(3000)])
+    assert found["count"].item() == 3000 * (8**8 - 1)
+    assert found["nonfinite"].item() == 3000
+    assert found["mean"].item() == 1
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_a_closed_run_has_all_its_levels_where_shards_hold_one_wholly(tmp_path: Path) -> None:
+    record(tmp_path / "run", wild(9, 16 * 8 * 36), [16 * 8 * 36])
+    levels = open_run(tmp_path / "run")._commit.families["layers"].entry.levels
+    assert levels == [16 * 36, 72]

@@ -175,6 +175,25 @@ def test_statistics_of_activations_are_found_among_those_of_layers(tmp_path: Pat
     writer.close()
 
 
+def test_groups_of_ones_own_mix_blocks_and_numbers(tmp_path: Path) -> None:
+    values = wild(4, 300)
+    writer = start(tmp_path / "run")
+    writer.append_layers(np.arange(300), values)
+    writer.append_filters(np.arange(300), np.repeat(values, 2, axis=2))
+    writer.close()
+    run = open_run(tmp_path / "run")
+    mine = {"mixed": ["stage.0", 2, "stage.0"], "nothing": []}
+    found = run.query("second", blocks=mine, buckets=5)
+    assert found["min"].dims == ("bucket", "block")
+    assert found.members.values.tolist() == [2, 0]
+    layers = run.query("second", layers=[0, 2], buckets=5)
+    np.testing.assert_array_equal(found["max"].sel(block="mixed"), layers["max"].max("layer"))
+    assert not found["count"].sel(block="nothing").any()
+    filters = run.query("second", family="filters", blocks={"mixed": ["stage.0", 5]}, buckets=5)
+    assert filters.members.values.tolist() == [3]
+    np.testing.assert_array_equal(filters["count"].values[:, 0], 2 * layers["count"][:, 0] + layers["count"][:, 1])
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -187,6 +206,13 @@ def test_statistics_of_activations_are_found_among_those_of_layers(tmp_path: Pat
         ({"variable": "first", "family": "planets"}, "planets"),
         ({"variable": "first", "layers": [0], "filters": [0]}, "one family"),
         ({"variable": "error", "classes": ["cat"]}, "cat"),
+        ({"variable": "first", "blocks": ["stag"]}, "did you mean 'stage'"),
+        ({"variable": "first", "blocks": ["stage"], "layers": [0]}, "both"),
+        ({"variable": "first", "blocks": "stage"}, "['stage']"),
+        ({"variable": "first", "blocks": {"mine": [0, 3]}}, "0 to 2"),
+        ({"variable": "first", "family": "filters", "blocks": {"mine": [-1]}}, "0 to 5"),
+        ({"variable": "error", "family": "classes", "blocks": ["stage"]}, "no tree"),
+        ({"variable": "error", "family": "validation", "blocks": [""]}, "leave `blocks` out"),
     ],
 )
 def test_a_wrong_query_says_what_is_allowed(tmp_path: Path, arguments: dict[str, Any], said: str) -> None:

@@ -47,6 +47,17 @@ class SyntheticFilters:
         fields = (low, middle - band, middle, middle + band, high)
         return Envelope(edges[begin:end], edges[begin + 1 : end + 1], *fields, nonfinite)
 
+    def pooled(self, members, iterations, columns):
+        whole = self.envelope(np.concatenate([np.asarray(group) for group in members]), iterations, columns)
+        edges = np.cumsum([0, *map(len, members)])[:-1]
+        parts = (whole.band_low, whole.middle, whole.band_high)
+        band_low, middle, band_high = (
+            np.stack([part.mean(axis=0) for part in np.split(values, edges[1:])]) for values in parts
+        )
+        low, high = np.minimum.reduceat(whole.low, edges), np.maximum.reduceat(whole.high, edges)
+        lost = np.logical_or.reduceat(whole.nonfinite, edges)
+        return Envelope(whole.start, whole.stop, low, band_low, middle, band_high, high, lost)
+
 
 def filter_tree(rows, stages=4, blocks=10):
     paths = [

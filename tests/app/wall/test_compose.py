@@ -10,7 +10,7 @@ from deeptracker.app.wall import columns as columns_
 from deeptracker.app.wall import compose, paint, states
 from deeptracker.app.wall.columns import Columns, bucket_ranges, row_scales, to_columns
 from deeptracker.app.wall.compose import Viewport, compose_states, compose_values
-from deeptracker.app.wall.source import Envelope, States, pool, until_next
+from deeptracker.app.wall.source import Envelope, States, until_next
 
 spec = importlib.util.spec_from_file_location("twins", Path(__file__).with_name("twins.py"))
 twins = importlib.util.module_from_spec(spec)
@@ -264,14 +264,6 @@ def test_one_flip_among_many_is_never_rounded_away():
     members = [[image] for image in range(400)]
     picture = compose_states(States(edges, edges + 1, data), members, Viewport(0, 300, 0, 400, 10, 10), *none(400))
     assert (picture.image >= states.RIGHT_STEPS).sum() == 1
-
-
-def test_pool_of_rows_keeps_the_extremes(raw):
-    envelope = envelope_of(raw, 100)
-    pooled = pool(envelope, [[0, 1], [SPIKE_ROW, 3], [4]])
-    assert pooled.high[1].max() == 9.0
-    np.testing.assert_allclose(pooled.middle[0], envelope.middle[:2].mean(axis=0), rtol=1e-6)
-    np.testing.assert_array_equal(pooled.middle[2], envelope.middle[4])
 
 
 def test_no_picture_waits_for_a_compiler(raw):

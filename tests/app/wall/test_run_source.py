@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from deeptracker.app.wall.order import by_history, by_shape
 from deeptracker.app.wall.run_source import (
@@ -17,6 +18,7 @@ from deeptracker.app.wall.source import (
     WRONG,
     Envelope,
     EnvelopeSource,
+    PoolingSource,
     StateSource,
     align,
 )
@@ -60,6 +62,27 @@ def test_series_of_layers(tmp_path):
     np.testing.assert_array_equal(envelope.middle, [2 * (envelope.start + 4), envelope.start + 4])
     assert envelope.low.dtype == np.float32
     assert envelope.low.flags["C_CONTIGUOUS"]
+
+
+@pytest.mark.parametrize("name", ["weight_max", "distribution"])
+def test_a_folded_group_is_the_envelope_of_its_layers(tmp_path, name):
+    run = recorded(tmp_path / "run", 1000)
+    source = DistributionSource(run, "weight") if name == "distribution" else SeriesSource(run, name, "layers")
+    assert isinstance(source, PoolingSource)
+    rows, pooled = source.envelope(np.array([0, 1]), (0, 1000), 50), source.pooled([[1], [0, 1]], (0, 1000), 50)
+    for field in ("low", "band_low", "middle", "band_high", "high"):
+        np.testing.assert_array_equal(getattr(pooled, field)[0], getattr(rows, field)[1])
+    np.testing.assert_array_equal(pooled.low[1], rows.low.min(axis=0))
+    np.testing.assert_array_equal(pooled.high[1], rows.high.max(axis=0))
+    np.testing.assert_allclose(pooled.middle[1], rows.middle.mean(axis=0), rtol=1e-6)
+    np.testing.assert_array_equal(pooled.start, rows.start)
+
+
+def test_the_mean_of_a_group_of_classes_weighs_every_value(tmp_path):
+    run = recorded(tmp_path / "run")
+    pooled = SeriesSource(run, "error", "classes").pooled([[0, 1], [0]], (0, 300), 10)
+    np.testing.assert_allclose(pooled.middle[0], [0.25, 0, 0.25], atol=1e-6)
+    np.testing.assert_array_equal(pooled.middle[1], [0, 0, 0])
 
 
 def test_distribution_spans_the_extremes_with_the_quartiles_as_band(tmp_path):
