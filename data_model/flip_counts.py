@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import betainc
 
-from deeptracker.data_model.image_events import flips
 from deeptracker.data_model.validation_results import ValidationResults
 
 Ints = npt.NDArray[np.int64]
@@ -23,46 +21,49 @@ _LEAST_DISPERSION = 0.02
 
 @dataclass(frozen=True)
 class FlipCounts:
-    """Images of each class at each validation, int64 (validation, class): how many `flipped`, how many of these were
+    """Images of each class at each validation, int32 (validation, class): how many `flipped`, how many of these were
     `forgotten`, and how many could have flipped, having been validated before (`judged`).
+
+    `last` (image,) int8 is the answer that each image had last (1 right, 0 wrong, -1 none yet): what comes next is
+    compared with it.
     """
 
     iteration: Ints
-    flipped: Ints
-    forgotten: Ints
-    judged: Ints
+    flipped: npt.NDArray[np.int32]
+    forgotten: npt.NDArray[np.int32]
+    judged: npt.NDArray[np.int32]
+    last: npt.NDArray[np.int8]
+
+    @classmethod
+    def none(cls, images: int, classes: int) -> FlipCounts:
+        """Return the counts before the first validation."""
+        nothing = np.zeros((0, classes), np.int32)
+        return cls(np.zeros(0, np.int64), nothing, nothing, nothing, np.full(images, -1, np.int8))
+
+    def extended(self, results: ValidationResults) -> FlipCounts:
+        """Return the counts with the validations of all images that come next; what is counted is not looked at."""
+        classes, known = self.flipped.shape[1], self.last
+        rows = np.zeros((3, len(results.iteration), classes), np.int32)
+        for validation, now in enumerate(results.correct):
+            judged = (now >= 0) & (known >= 0)
+            flipped = judged & (now != known)
+            for counts, which in zip(rows, (flipped, flipped & (now == 0), judged), strict=True):
+                counts[validation] = np.bincount(results.image_class[which], minlength=classes)
+            known = np.where(now >= 0, now, known)
+        return FlipCounts(
+            np.concatenate([self.iteration, results.iteration]),
+            np.concatenate([self.flipped, rows[0]]),
+            np.concatenate([self.forgotten, rows[1]]),
+            np.concatenate([self.judged, rows[2]]),
+            known,
+        )
 
     def together(self) -> FlipCounts:
         """Return the same of all classes as one."""
-        sums = (part.sum(axis=1, keepdims=True) for part in (self.flipped, self.forgotten, self.judged))
-        return FlipCounts(self.iteration, *sums)
-
-
-def flip_counts(portions: Iterable[tuple[Ints, ValidationResults]], classes: int) -> FlipCounts:
-    """Count over portions of images, each with its results at all validations."""
-    counted: FlipCounts | None = None
-    for _, results in portions:
-        validations = len(results.iteration)
-        if counted is None:
-            nothing = [np.zeros((validations, classes), np.int64) for _ in range(3)]
-            counted = FlipCounts(results.iteration, *nothing)
-        found = flips(results.correct)
-        row = results.image_class[found.image]
-        for counts, which in ((counted.flipped, slice(None)), (counted.forgotten, ~found.learned)):
-            place = found.validation[which] * classes + row[which]
-            counts += np.bincount(place, minlength=counts.size).reshape(counts.shape)
-        before = np.zeros_like(results.seen)
-        before[1:] = np.logical_or.accumulate(results.seen, axis=0)[:-1]
-        here, member = np.unique(results.image_class, return_inverse=True)
-        counted.judged[:, here] += _per_class(results.seen & before, member, len(here))
-    nothing = [np.zeros((0, classes), np.int64) for _ in range(3)]
-    return counted or FlipCounts(np.zeros(0, np.int64), *nothing)
-
-
-def _per_class(marked: npt.NDArray[np.bool_], member: Ints, classes: int) -> Ints:
-    one_hot = np.zeros((len(member), classes), np.float32)
-    one_hot[np.arange(len(member)), member] = 1
-    return (marked.astype(np.float32) @ one_hot).astype(np.int64)
+        flipped, forgotten, judged = (
+            part.sum(axis=1, keepdims=True, dtype=np.int32) for part in (self.flipped, self.forgotten, self.judged)
+        )
+        return FlipCounts(self.iteration, flipped, forgotten, judged, self.last)
 
 
 @dataclass(frozen=True)

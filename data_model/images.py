@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from deeptracker.data_model.axis import IterationAxis
 from deeptracker.data_model.commit import Commit
+from deeptracker.data_model.flip_counts import FlipCounts
 from deeptracker.data_model.validation_results import CLASS_STATISTICS, ValidationResults, class_series
 
 _CELLS = 1 << 22
@@ -31,9 +32,10 @@ class Images:
         entry = manifest.logs.get("validation")
         self.axis = entry.axis if entry else IterationAxis()
         self._series: NDArray[np.float32] | None = None
+        self._flips = FlipCounts.none(len(self.ids), len(self.class_names))
         same = known is not None and np.array_equal(known.image_class, self.image_class)
         if known is not None and same and known.axis.records <= self.axis.records and self._continues(known):
-            self._series = known._series
+            self._series, self._flips = known._series, known._flips
 
     def _continues(self, before: Images) -> bool:
         return self._commit.manifest.generation == before._commit.manifest.generation
@@ -96,14 +98,23 @@ class Images:
         """Return error, loss and probability per class, (validation, 3, class + 1), last column: all images."""
         done = len(self._series) if self._series is not None else 0
         if self._series is None or done < self.axis.records:
-            portion = max(1, _CELLS // max(1, len(self.ids)))
             parts = [] if self._series is None else [self._series]
-            for first in range(done, self.axis.records, portion):
-                results = self.results(first=first, stop=min(first + portion, self.axis.records))
-                parts.append(class_series(results, len(self.class_names)))
+            parts += [class_series(results, len(self.class_names)) for results in self._from(done)]
             empty = np.zeros((0, len(CLASS_STATISTICS), len(self.class_names) + 1), np.float32)
             self._series = np.concatenate(parts) if parts else empty
         return self._series, self.axis
+
+    def flip_counts(self) -> FlipCounts:
+        """Return how many images of each class flipped at each validation."""
+        for results in self._from(len(self._flips.iteration)):
+            self._flips = self._flips.extended(results)
+        return self._flips
+
+    def _from(self, first: int) -> Iterator[ValidationResults]:
+        """Yield the results of all images from a validation on, some validations at a time."""
+        portion = max(1, _CELLS // max(1, len(self.ids)))
+        for begin in range(first, self.axis.records, portion):
+            yield self.results(first=begin, stop=min(begin + portion, self.axis.records))
 
     def thumbnail(self, image: int) -> NDArray[np.uint8] | None:
         """Return an image's small picture, (height, width, 3) uint8; None when none was recorded."""

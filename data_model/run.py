@@ -17,6 +17,7 @@ from deeptracker.data_model import lock, run_data
 from deeptracker.data_model.blocks import Blocks, block_names
 from deeptracker.data_model.commit import Commit
 from deeptracker.data_model.errors import DeepTrackerError, QueryError
+from deeptracker.data_model.flip_counts import FlipCounts
 from deeptracker.data_model.images import Images
 from deeptracker.data_model.manifest import ROOT
 from deeptracker.data_model.remarks import remarks
@@ -267,6 +268,10 @@ class Run(param.Parameterized):
     ) -> Iterator[tuple[NDArray[np.int64], ValidationResults]]:
         """Yield numbers of images and their results at all validations, in portions of bounded memory."""
         return self._images.portions(None if images is None else np.asarray(images, np.int64))
+
+    def flip_counts(self) -> FlipCounts:
+        """Return how many images of each class flipped at each validation; a refresh adds what is new only."""
+        return self._images.flip_counts()
 
     def image_insight(
         self,

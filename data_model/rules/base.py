@@ -12,6 +12,7 @@ import param
 import xarray as xr
 
 from deeptracker.data_model.anomaly import Anomaly, Kind
+from deeptracker.data_model.flip_counts import FlipCounts
 from deeptracker.data_model.validation_results import ValidationResults
 from deeptracker.data_model.vocabulary import Layer, Statistic
 
@@ -41,6 +42,7 @@ class RunData(Protocol):
         self, variable: str, *, family: str | None = ..., iterations: Window = ..., buckets: int = ...
     ) -> xr.Dataset: ...
     def validation_results(self) -> ValidationResults: ...  # noqa: D102
+    def flip_counts(self) -> FlipCounts: ...  # noqa: D102
     def result_portions(self) -> Iterator[tuple[npt.NDArray[np.int64], ValidationResults]]: ...  # noqa: D102
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import param
 
 from deeptracker.data_model.anomaly import Anomaly, Kind
-from deeptracker.data_model.flip_counts import FlipCounts, flip_counts, surprise
+from deeptracker.data_model.flip_counts import FlipCounts, surprise
 from deeptracker.data_model.rules.base import Rule, RunData, Window, clip, spans
 
 
@@ -28,7 +28,7 @@ class _SuddenFlips(Rule):
     fewest = param.Integer(default=10, bounds=(2, 1000), doc="Validations that must lie before it.")
 
     def _counts(self, run: RunData) -> FlipCounts:
-        return flip_counts(run.result_portions(), len(run.class_names))
+        return run.flip_counts()
 
     def _entity(self, run: RunData, number: int) -> tuple[str, str]:
         """Return what is named in the table, and what the images are called in the message."""

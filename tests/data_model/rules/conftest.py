@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from deeptracker.data_model.flip_counts import FlipCounts
 from deeptracker.data_model.rules.base import spans
 from deeptracker.data_model.validation_results import ValidationResults
 from deeptracker.data_model.vocabulary import Layer, Statistic
@@ -72,6 +73,9 @@ class FakeRun:
         iteration = self.validation_iteration
         nothing = np.zeros(predicted.shape, np.float32)
         return ValidationResults(iteration, ids, classes, predicted, nothing, rank)
+
+    def flip_counts(self) -> FlipCounts:
+        return FlipCounts.none(self.correct.shape[1], len(self.class_names)).extended(self.validation_results())
 
     def result_portions(self) -> Iterator[tuple[np.ndarray, ValidationResults]]:
         results = self.validation_results()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from deeptracker.data_model.flip_counts import FlipCounts, flip_counts, surprise, upper_tail
+from deeptracker.data_model import images
+from deeptracker.data_model.flip_counts import FlipCounts, surprise, upper_tail
 from deeptracker.data_model.image_events import flips
 from deeptracker.data_model.rules.class_flips import ClassFlips, ValidationFlips
+from deeptracker.data_model.run import open_run
 from deeptracker.data_model.validation_results import ValidationResults
+from tests import planted
 
 CLASSES, IMAGES = 5, 40
 
@@ -33,9 +37,11 @@ def test_counts_are_those_of_a_plain_loop(validations: int, seed: int) -> None:
     correct = random.integers(-1, 2, (validations, 9)).astype(np.int8)
     classes = random.integers(0, 3, 9).astype(np.int32)
     whole = results_of(correct, classes)
-    parts = [np.arange(0, 4), np.arange(4, 9)]
-    portions = [(some, results_of(correct[:, some], classes[some])) for some in parts]
-    counted = flip_counts(portions, 3)
+    counted = FlipCounts.none(9, 3)
+    for part in (slice(0, 5), slice(5, 6), slice(6, None)):
+        columns = [getattr(whole, name)[part] for name in ("predicted", "probability", "rank")]
+        counted = counted.extended(ValidationResults(whole.iteration[part], whole.image, classes, *columns))
+    np.testing.assert_array_equal(counted.iteration, whole.iteration)
     expected = {name: np.zeros((validations, 3), int) for name in ("flipped", "forgotten", "judged")}
     found = flips(whole.correct)
     for v, i, learned in zip(found.validation, found.image, found.learned, strict=True):
@@ -55,7 +61,7 @@ def test_the_tail_is_that_of_a_negative_binomial() -> None:
 
 def counts_of(flipped: np.ndarray, images: int) -> FlipCounts:
     judged = np.full(flipped.shape, images, np.int64)
-    return FlipCounts(np.arange(len(flipped)), flipped.astype(np.int64), np.zeros_like(judged), judged)
+    return FlipCounts(np.arange(len(flipped)), flipped, np.zeros_like(judged), judged, np.zeros(0, np.int8))
 
 
 @pytest.mark.parametrize(("dispersion", "shared"), [(0.05, 0.0), (0.8, 0.0), (0.1, 0.8)])
@@ -112,6 +118,21 @@ def test_what_shakes_all_classes_is_one_alarm_and_none_of_a_class(recorded: Call
     (found,) = ValidationFlips().find(run)
     assert (found.entity, found.start) == ("validation", 407)
     assert ClassFlips().find(run) == []
+
+
+def test_a_growing_run_counts_on_with_the_same_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = planted.write_planted(tmp_path / "run", iterations=700)
+    growing = open_run(tmp_path / "run")
+    before = growing.flip_counts()
+    monkeypatch.setattr(images, "_CELLS", 100)
+    planted.extend_planted(writer, 700, planted.ITERATIONS)
+    writer.close()
+    growing.refresh()
+    whole = open_run(tmp_path / "run").flip_counts()
+    for name in ("iteration", "flipped", "forgotten", "judged", "last"):
+        np.testing.assert_array_equal(getattr(growing.flip_counts(), name), getattr(whole, name))
+    assert 0 < len(before.iteration) < len(whole.iteration)
+    assert whole.flipped.sum() > 0
 
 
 def test_a_run_without_validations_has_none(fake_run: Callable[..., Any]) -> None:
