@@ -12,7 +12,7 @@ from deeptracker.data_model.errors import RunFormatError
 from deeptracker.data_model.families import ENTITY, SNAPSHOTS, VALIDATION, snapshot_field, validation_fields
 from deeptracker.data_model.family_reader import FamilyReader
 from deeptracker.data_model.log_reader import LogReader
-from deeptracker.data_model.manifest import read_root
+from deeptracker.data_model.root import read_root
 from deeptracker.data_model.storage import Storage
 
 
@@ -23,7 +23,7 @@ class Commit:
         """Read the root of a run; raises what `read_root` raises."""
         self.storage = storage
         self.manifest, nodes, self.stamp = read_root(storage)
-        self._arrays = CommittedArrays(storage, nodes)
+        self._arrays = CommittedArrays(storage, nodes, self.manifest.widths)
         self.families: dict[str, FamilyReader] = {}
         self.validation = self.snapshots = None
         if before is not None and before.manifest.generation != self.manifest.generation:

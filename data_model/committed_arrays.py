@@ -9,16 +9,18 @@ import zarr
 from zarr.storage import StorePath
 
 from deeptracker.data_model.errors import RunFormatError
+from deeptracker.data_model.presence import Presence, Widths
 from deeptracker.data_model.storage import Storage
+from deeptracker.data_model.strict_store import StrictStore
 
 
 class CommittedArrays:
     """Arrays by path, made when they are first asked for."""
 
-    def __init__(self, storage: Storage, nodes: Mapping[str, Any]) -> None:
-        """Take the metadata of every group and array by its path, as the root names them."""
+    def __init__(self, storage: Storage, nodes: Mapping[str, Any], widths: Widths) -> None:
+        """Take the metadata of every group and array by its path, and how wide those that grew have been."""
         self._storage, self._nodes = storage, nodes
-        self._store = storage.array_store(read_only=True)
+        self._store = StrictStore(storage.array_store(read_only=True), Presence(nodes, widths), str(storage))
         self._known: dict[str, zarr.Array[Any]] = {}
 
     def __contains__(self, path: str) -> bool:

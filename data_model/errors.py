@@ -13,6 +13,10 @@ class RunFormatError(DeepTrackerError):
     """The run is damaged, or was written by a newer format than this version reads."""
 
 
+class MissingFileError(RunFormatError):
+    """A file of the run is not there although the run's root says that it was written."""
+
+
 class RunAccessError(DeepTrackerError):
     """The operating system refuses to read or write the run."""
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from deeptracker.data_model import lock
 from deeptracker.data_model.errors import RunAccessError, RunExistsError
 from deeptracker.data_model.families import ENTITY
-from deeptracker.data_model.manifest import ROOT
+from deeptracker.data_model.root import ROOT
 from deeptracker.data_model.storage import Storage
 
 

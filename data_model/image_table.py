@@ -13,7 +13,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from deeptracker.data_model.arrays import codec
+from deeptracker.data_model.compression import compressors
 from deeptracker.data_model.errors import RecordingError
 from deeptracker.data_model.manifest import Manifest
 from deeptracker.data_model.tree import ArrayTree
@@ -111,7 +111,14 @@ class ImageTable:
         if path in self._tree:
             return self._tree[path]
         strings = np.dtypes.StringDType()
-        return self._tree.create(path, shape=(0,), chunks=(_ROWS,), dtype=strings, dimension_names=("image",))
+        return self._tree.create(
+            path,
+            shape=(0,),
+            chunks=(_ROWS,),
+            dtype=strings,
+            dimension_names=("image",),
+            compressors=compressors(strings),
+        )
 
     def _array(
         self,
@@ -144,7 +151,7 @@ class ImageTable:
             dtype=dtype,
             fill_value=fill,
             dimension_names=dims,
-            compressors=codec(dtype),
+            compressors=compressors(dtype),
         )
 
     def _resize_thumbnails(self, rows: int) -> None:

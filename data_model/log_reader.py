@@ -10,10 +10,10 @@ import zarr
 from numpy.typing import NDArray
 
 from deeptracker.data_model.arrays import Field
-from deeptracker.data_model.errors import RunFormatError
+from deeptracker.data_model.errors import MissingFileError, RunFormatError
 from deeptracker.data_model.manifest import LogEntry
 from deeptracker.data_model.storage import Storage
-from deeptracker.data_model.tail import read_piece
+from deeptracker.data_model.tail import TailPiece, read_piece
 
 Columns = dict[str, NDArray[Any]]
 Renew = Callable[[], "LogReader"]
@@ -39,7 +39,9 @@ class LogReader:
         """
         self.storage, self.arrays, self.entry, self._renew = storage, arrays, entry, renew
         known: dict[str, Columns] = before._pieces if before else {}
-        self._pieces: dict[str, Columns] = {name: known[name] for name, _ in entry.tail if name in known}
+        self._pieces: dict[str, Columns] = {
+            piece.name: known[piece.name] for piece in entry.tail if piece.name in known
+        }
 
     def rows(self, key: str, start: int, stop: int, field: Field, select: Any = None) -> NDArray[Any]:
         """Return records [start, stop) of a column, record axis first: (records, ...).
@@ -50,13 +52,16 @@ class LogReader:
         for _ in range(_MOST_RENEWALS):
             try:
                 return reader._rows(key, start, stop, field, select)
-            except FileNotFoundError:
-                if reader._renew is None:
+            except MissingFileError:
+                newest = reader._renew() if reader._renew is not None else reader
+                if newest._names() == reader._names():
                     raise
-                reader = reader._renew()  # records never change, so a later commit has the very same ones
-        raise RunFormatError(
-            f"{self.storage} is committed faster than it can be read, or tail files that its root names were deleted."
-        )
+                reader = newest  # records never change, so a later commit has the very same ones
+        raise RunFormatError(f"{self.storage} is committed faster than it can be read; try again.")
+
+    def _names(self) -> tuple[Any, ...]:
+        """Return what says in which files the records lie."""
+        return self.entry.sharded, tuple(self.entry.tail)
 
     def _rows(self, key: str, start: int, stop: int, field: Field, select: Any) -> NDArray[Any]:
         index = tuple(slice(None) for _ in field.shape) if select is None else select
@@ -83,18 +88,18 @@ class LogReader:
 
     def _tail(self, key: str, start: int, stop: int, field: Field, index: tuple[Any, ...]) -> list[NDArray[Any]]:
         parts, first = [], self.entry.sharded
-        for name, rows in self.entry.tail:
-            if first < stop and first + rows > start:
-                values = widened(self._piece(name, rows)[key], field)
+        for piece in self.entry.tail:
+            if first < stop and first + piece.rows > start:
+                values = widened(self._piece(piece)[key], field)
                 values = values[max(0, start - first) : stop - first]
                 parts.append(_select(values, index))
-            first += rows
+            first += piece.rows
         return parts
 
-    def _piece(self, name: str, rows: int) -> Columns:
-        if name not in self._pieces:
-            self._pieces[name] = read_piece(self.storage, name, rows)
-        return self._pieces[name]
+    def _piece(self, piece: TailPiece) -> Columns:
+        if piece.name not in self._pieces:
+            self._pieces[piece.name] = read_piece(self.storage, piece)
+        return self._pieces[piece.name]
 
 
 def _select(values: NDArray[Any], index: tuple[Any, ...]) -> NDArray[Any]:

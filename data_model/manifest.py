@@ -1,36 +1,35 @@
-"""The root metadata of a run: the one file that says what is committed, and the only one a reader trusts."""
+"""What the root of a run says is committed, apart from the metadata of its arrays."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from deeptracker.data_model.axis import IterationAxis
-from deeptracker.data_model.errors import NotARunError, RunFormatError
+from deeptracker.data_model.presence import Widths
 from deeptracker.data_model.snapshot_layers import SnapshotLayers
-from deeptracker.data_model.storage import Stamp, Storage, require_folder
-from deeptracker.data_model.trust import check_arrays, check_tail_name
+from deeptracker.data_model.tail import TailPiece
+from deeptracker.data_model.trust import check_tail_name
 from deeptracker.data_model.vocabulary import ACTIVATIONS, FILTERS, LAYERS, SCALARS, Description, Layer, Statistic
 
 FORMAT = "deeptracker"
-FORMAT_VERSION = 1
-ROOT = "zarr.json"
+FORMAT_VERSION = 2
+"""2: checksums of chunks, of the tail and of the root, and the widths of arrays that grew."""
 
 
 @dataclass
 class LogEntry:
     """What is committed of one log (a family, the validations, the snapshots).
 
-    `records` counts all committed records; the first `sharded` of them lie in shards, the rest in the tail pieces,
-    each a file name and its number of records. `levels[k]` counts the buckets of level k + 1 that lie in shards.
+    `records` counts all committed records; the first `sharded` of them lie in shards, the rest in the pieces of the
+    tail. `levels[k]` counts the buckets of level k + 1 that lie in shards.
     """
 
     axis: IterationAxis = field(default_factory=IterationAxis)
     sharded: int = 0
     records_per_shard: int = 1
-    tail: list[tuple[str, int]] = field(default_factory=list)
+    tail: list[TailPiece] = field(default_factory=list)
     levels: list[int] = field(default_factory=list)
     entities: int = 0
 
@@ -54,7 +53,7 @@ class LogEntry:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> LogEntry:
         """Rebuild the entry, refusing numbers that contradict each other."""
-        tail = [(check_tail_name(str(name)), int(rows)) for name, rows in value["tail"]]
+        tail = [_piece(*piece) for piece in value["tail"]]
         entry = cls(
             axis=IterationAxis(value["axis"], int(value["records"])),
             sharded=int(value["sharded"]),
@@ -68,12 +67,16 @@ class LogEntry:
             entry.records_per_shard - 1,
             entry.entities,
             *entry.levels,
-            *(n for _, n in tail),
+            *(piece.rows for piece in tail),
         ]
-        if min(counts) < 0 or entry.sharded + sum(rows for _, rows in tail) != entry.records:
+        if min(counts) < 0 or entry.sharded + sum(piece.rows for piece in tail) != entry.records:
             raise ValueError(f"{entry.records} records cannot be {entry.sharded} in shards and a tail of {tail}")
         entry.axis.check()
         return entry
+
+
+def _piece(name: Any, rows: Any, checksum: Any = None) -> TailPiece:
+    return TailPiece(check_tail_name(str(name)), int(rows), None if checksum is None else int(checksum))
 
 
 @dataclass
@@ -96,6 +99,8 @@ class Manifest:
     committed_at: float = 0.0
     commits: int = 0
     generation: int = 0
+    widths: Widths = field(default_factory=dict)
+    version: int = FORMAT_VERSION
 
     @property
     def statistics(self) -> dict[str, list[Statistic]]:
@@ -126,6 +131,7 @@ class Manifest:
             "logs": {name: entry.to_json() for name, entry in self.logs.items()},
             "snapshot_layers": self.snapshot_layers.to_json(),
             "thumbnail_shape": list(self.thumbnail_shape),
+            "widths": {path: [list(one) for one in widths] for path, widths in self.widths.items() if widths},
             **{name: getattr(self, name) for name in plain},
         }
 
@@ -133,6 +139,7 @@ class Manifest:
     def from_json(cls, value: Mapping[str, Any]) -> Manifest:
         """Rebuild the manifest from the attributes of the root group."""
         layers = [Layer.from_json(layer) for layer in value["layers"]]
+        widths: dict[str, Any] = value["widths"] if value["format_version"] > 1 else {}
         # Snapshots of the first version held every layer.
         every = list(range(len(layers)))
         kept = value.get("snapshot_layers", {"order": every, "sets": [[0, every]]})
@@ -154,73 +161,6 @@ class Manifest:
             committed_at=float(value["committed_at"]),
             commits=int(value["commits"]),
             generation=int(value["generation"]),
+            widths={str(path): [(int(n), int(width)) for n, width in one] for path, one in widths.items()},
+            version=int(value["format_version"]),
         )
-
-
-def write_root(storage: Storage, manifest: Manifest, nodes: Mapping[str, Any]) -> None:
-    """Commit: put the manifest and the metadata of all arrays (`nodes`, by path) in place at once."""
-    root = {
-        "zarr_format": 3,
-        "node_type": "group",
-        "attributes": manifest.to_json(),
-        "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": dict(nodes)},
-    }
-    storage.write(ROOT, json.dumps(root).encode(), durable=True)
-
-
-class Root(NamedTuple):
-    """What is committed: the manifest, the metadata of every group and array by its path, and the file's stamp."""
-
-    manifest: Manifest
-    nodes: dict[str, Any]
-    stamp: Stamp
-
-
-def read_root(storage: Storage) -> Root:
-    """Read what is committed.
-
-    Raises NotARunError where there is no run, RunFormatError where it is damaged, hostile or of a newer format, and
-    RunAccessError where reading is refused.
-    """
-    content, stamp = _read(storage)
-    try:
-        root = json.loads(content)
-        attributes = root["attributes"]
-        named = attributes.get("format")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise RunFormatError(
-            f"{storage}/{ROOT} is damaged ({error}). Restore this file from a copy; the arrays beside it are untouched."
-        ) from error
-    if named != FORMAT:
-        raise NotARunError(f"{storage} is a zarr group, but not one of DeepTracker's: its format is {named!r}.")
-    return Root(*_understand(storage, root), stamp)
-
-
-def _read(storage: Storage) -> tuple[bytes, Stamp]:
-    try:
-        return storage.read_stamped(ROOT)
-    except (OSError, ValueError) as error:
-        require_folder(storage)
-        if not isinstance(error, FileNotFoundError):
-            raise
-        hint = f"it has no {ROOT}" if storage.entries() else "it is empty"
-        raise NotARunError(
-            f"{storage} is not a run: {hint}. A run is a folder written by DeepTracker's Recorder."
-        ) from error
-
-
-def _understand(storage: Storage, root: Mapping[str, Any]) -> tuple[Manifest, dict[str, Any]]:
-    version = root["attributes"].get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise RunFormatError(
-            f"{storage} has format version {version!r}; this DeepTracker reads up to {FORMAT_VERSION}. "
-            "Update it: pip install --upgrade deeptracker"
-        )
-    try:
-        nodes = check_arrays(root["consolidated_metadata"]["metadata"])
-        return Manifest.from_json(root["attributes"]), nodes
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise RunFormatError(
-            f"{storage}/{ROOT} contradicts itself ({type(error).__name__}: {error}). "
-            "Restore this file from a copy; the arrays beside it are untouched."
-        ) from error

@@ -77,7 +77,7 @@ class RecordLog:
         self._filled, self._pieced = count, count if in_tail else 0
         self.entry.sharded = self.entry.records - count
         if not in_tail:
-            self._dropped.extend(name for name, _ in self.entry.tail)
+            self._dropped.extend(piece.name for piece in self.entry.tail)
             self.entry.tail = []
             for key, field in self.fields.items():
                 self._tree.declare(self.paths[key], field.place(field.shape, self.entry.sharded))
@@ -124,7 +124,7 @@ class RecordLog:
                 self._buffer[key][:count]
             )
         self.entry.sharded = stop
-        self._dropped.extend(name for name, _ in self.entry.tail)
+        self._dropped.extend(piece.name for piece in self.entry.tail)
         self.entry.tail = []
 
     def write_tail(self, commit: int) -> None:
@@ -135,15 +135,10 @@ class RecordLog:
         if self._filled == self._pieced:
             return
         if len(self.entry.tail) >= MOST_PIECES:
-            self._dropped.extend(name for name, _ in self.entry.tail)
+            self._dropped.extend(piece.name for piece in self.entry.tail)
             self.entry.tail, self._pieced = [], 0
-        piece = f"{self.name}-{commit:08d}.npz"
-        write_piece(
-            self.storage,
-            piece,
-            {key: buffer[self._pieced : self._filled] for key, buffer in self._buffer.items()},
-        )
-        self.entry.tail.append((piece, self._filled - self._pieced))
+        columns = {key: buffer[self._pieced : self._filled] for key, buffer in self._buffer.items()}
+        self.entry.tail.append(write_piece(self.storage, f"{self.name}-{commit:08d}.npz", columns))
         self._pieced = self._filled
 
     def forget_dropped(self) -> None:

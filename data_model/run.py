@@ -19,8 +19,8 @@ from deeptracker.data_model.commit import Commit
 from deeptracker.data_model.errors import DeepTrackerError, QueryError
 from deeptracker.data_model.flip_counts import FlipCounts
 from deeptracker.data_model.images import Images
-from deeptracker.data_model.manifest import ROOT
 from deeptracker.data_model.remarks import remarks
+from deeptracker.data_model.root import ROOT
 from deeptracker.data_model.series import SeriesReader
 from deeptracker.data_model.storage import Place, open_storage
 from deeptracker.data_model.validation_results import ValidationResults

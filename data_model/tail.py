@@ -5,36 +5,64 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptracker.data_model.errors import RunFormatError
+from deeptracker.data_model.checksums import crc32c
+from deeptracker.data_model.errors import MissingFileError, RunFormatError
 from deeptracker.data_model.storage import Storage
 
 FOLDER = "tail"
 
 
-def write_piece(storage: Storage, name: str, columns: Mapping[str, NDArray[Any]]) -> None:
-    """Write the records of one flush, each column with the record axis first."""
+class TailPiece(NamedTuple):
+    """A file of the tail: its name, its number of records, and its CRC-32C, which version 1 did not have."""
+
+    name: str
+    rows: int
+    checksum: int | None
+
+
+def write_piece(storage: Storage, name: str, columns: Mapping[str, NDArray[Any]]) -> TailPiece:
+    """Write the records of one flush, each column with the record axis first; return what the root is to say of it."""
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **columns)
     storage.write(f"{FOLDER}/{name}", content.getvalue())
+    return TailPiece(name, len(next(iter(columns.values()))), crc32c(content.getvalue()))
 
 
-def read_piece(storage: Storage, name: str, rows: int) -> dict[str, NDArray[Any]]:
-    """Read one piece. Raises FileNotFoundError where a newer commit replaced it, RunFormatError where it is damaged."""
-    content = storage.read(f"{FOLDER}/{name}")
-    path = f"{storage}/{FOLDER}/{name}"
+def read_piece(storage: Storage, piece: TailPiece) -> dict[str, NDArray[Any]]:
+    """Read one piece. Raises MissingFileError where a newer commit replaced it, RunFormatError where it is damaged."""
+    path = f"{storage}/{FOLDER}/{piece.name}"
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            columns = {key: np.asarray(archive[key]) for key in archive.files}
-    except (ValueError, OSError, zipfile.BadZipFile, KeyError, EOFError) as error:
+        content = storage.read(f"{FOLDER}/{piece.name}")
+    except FileNotFoundError as error:
+        raise MissingFileError(
+            f"{path} is missing: {piece.rows} records that were committed are lost, all others are readable. "
+            "Was the run copied completely?"
+        ) from error
+    try:
+        return _decoded(content, piece)
+    except (ValueError, OSError, zipfile.BadZipFile, KeyError, EOFError, RuntimeError) as error:
         raise RunFormatError(
-            f"{path} is damaged ({error}): its {rows} newest records are lost, all earlier ones are readable. "
+            f"{path} is damaged ({error}): its {piece.rows} records are lost, all others are readable. "
             "Resuming the run is refused while it is damaged."
         ) from error
-    if any(len(column) != rows for column in columns.values()):
-        raise RunFormatError(f"{path} should hold {rows} records and does not; the run's root and its tail disagree.")
+
+
+def _decoded(content: bytes, piece: TailPiece) -> dict[str, NDArray[Any]]:
+    if piece.checksum is not None and crc32c(content) != piece.checksum:
+        raise ValueError("it does not match its checksum")
+    # The checksums that a zip file has by itself are looked at only where an array is read to its end: not where the
+    # header of the array claims to be of a smaller one.
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        bad = archive.testzip() if piece.checksum is None else None
+    if bad is not None:
+        raise ValueError(f"its part {bad} does not match its checksum")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        columns = {key: np.asarray(arrays[key]) for key in arrays.files}
+    if not columns or any(len(column) != piece.rows for column in columns.values()):
+        raise ValueError(f"it should hold {piece.rows} records, and holds {[*map(len, columns.values())]}")
     return columns

@@ -9,6 +9,9 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from deeptracker.data_model.compression import compressors
+from deeptracker.data_model.node_metadata import METADATA, node_text, opened
+from deeptracker.data_model.presence import Grid, Widths, cut, widened
 from deeptracker.data_model.storage import Storage
 
 ROOM = 1024
@@ -18,20 +21,35 @@ ROOM = 1024
 class ArrayTree:
     """Creates and opens the arrays of a run by path (`layers/level_0/value`), and knows what a commit must name."""
 
-    def __init__(self, storage: Storage, committed: Mapping[str, Any]) -> None:
+    def __init__(self, storage: Storage, committed: Mapping[str, Any], widths: Widths) -> None:
         """Open what the run's root names; whatever else lies on the disk was never committed and is replaced.
 
-        `committed` is the metadata of all nodes by path, as the root holds it; empty for a new run.
+        `committed` is the metadata of all nodes by path, as the root holds it; empty for a new run. `widths` are kept
+        up to date.
         """
+        self._storage, self._widths = storage, widths
         self._root = zarr.open_group(storage.array_store(read_only=False), mode="a", use_consolidated=False)
         self._nodes: dict[str, zarr.Array[Any] | zarr.Group] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         for path, metadata in committed.items():
-            with zarr.config.set({"array.write_empty_chunks": True}):
-                node = self._root[path]
-            if isinstance(node, zarr.Array) and node.shape != tuple(metadata["shape"]):
-                node.resize(tuple(metadata["shape"]))
-            self._nodes[path] = node
+            self._nodes[path] = self._reopened(path, metadata)
+
+    def _reopened(self, path: str, metadata: Mapping[str, Any]) -> zarr.Array[Any] | zarr.Group:
+        """Open what the root names as the root describes it, whatever its own metadata says.
+
+        That may be ahead of the root, when the writer was killed before a commit, or damaged.
+        """
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            node = opened(self._root.store, path, metadata)
+        try:
+            beside = self._root[path]
+        except (KeyError, ValueError, TypeError, AttributeError):
+            beside = None
+        if isinstance(beside, zarr.Array) and isinstance(node, zarr.Array) and beside.ndim == node.ndim:
+            beside.resize(node.shape)  # and what was never committed goes
+        if beside is None or beside.metadata != node.metadata:
+            self._storage.write(f"{path}/{METADATA}", node_text(metadata))
+        return node
 
     def __contains__(self, path: str) -> bool:
         """Whether there is such a group or array."""
@@ -57,12 +75,20 @@ class ArrayTree:
         A run that was closed and resumed has records there which readers of its last commit still read.
         """
         array = self[path]
+        grid = Grid.of({**array.metadata.to_dict(), "shape": self._shapes.get(path, array.shape)})
+        if grid.record_axis is not None and grid.shape[grid.entity_axis] < shape[grid.entity_axis]:
+            file = grid.file[grid.record_axis]
+            full, width = shape[grid.record_axis] // file * file, grid.shape[grid.entity_axis]
+            self._widths[path] = widened(self._widths.get(path, []), full, width)
         array.resize(tuple(max(sizes) for sizes in zip(array.shape, shape, strict=True)))
         self._shapes[path] = shape
 
     def declare(self, path: str, shape: tuple[int, ...]) -> None:
         """Have the next commits name a smaller shape, leaving what lies outside of it for readers of earlier ones."""
         self._shapes[path] = shape
+        grid = Grid.of({**self[path].metadata.to_dict(), "shape": shape})
+        if grid.record_axis is not None and path in self._widths:
+            self._widths[path] = cut(self._widths[path], shape[grid.record_axis])
 
     def create(self, path: str, **options: Any) -> zarr.Array[Any]:
         """Create an array with zarr's own options, and the groups above it.
@@ -77,7 +103,8 @@ class ArrayTree:
 
     def create_from(self, path: str, data: NDArray[Any], dim: str) -> None:
         """Create or replace a one-dimensional array in one chunk, which has room to grow."""
-        self.create(path, data=data, chunks=(max(ROOM, len(data)),), dimension_names=(dim,))
+        chunks, codecs = (max(ROOM, len(data)),), compressors(data.dtype)
+        self.create(path, data=data, chunks=chunks, dimension_names=(dim,), compressors=codecs)
 
     def extend(self, path: str, data: NDArray[Any]) -> None:
         """Make a one-dimensional array `data`, which continues what it was.

@@ -17,8 +17,9 @@ from deeptracker.data_model.families import SNAPSHOTS
 from deeptracker.data_model.folder import access, require_empty
 from deeptracker.data_model.image_table import ImageTable
 from deeptracker.data_model.logs import Logs
-from deeptracker.data_model.manifest import Manifest, read_root, write_root
+from deeptracker.data_model.manifest import Manifest
 from deeptracker.data_model.missing import is_missing
+from deeptracker.data_model.root import read_root, write_root
 from deeptracker.data_model.storage import Place, Storage, open_storage
 from deeptracker.data_model.tree import ArrayTree
 from deeptracker.data_model.vocabulary import (
@@ -43,7 +44,7 @@ class RunWriter:
     def __init__(self, storage: Storage, manifest: Manifest, nodes: Mapping[str, Any]) -> None:
         """Use `create` or `resume` instead: they check the place and take the run's lock."""
         self.storage, self.manifest = storage, manifest
-        self._tree = ArrayTree(storage, nodes)
+        self._tree = ArrayTree(storage, nodes, manifest.widths)
         self._logs = Logs(storage, self._tree, manifest)
         self._images = ImageTable(self._tree, manifest)
         self._closed = False

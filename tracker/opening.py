@@ -11,7 +11,8 @@ from torch import nn
 
 from deeptracker.data_model.errors import NotARunError, RecordingError
 from deeptracker.data_model.folder import access, holds_nothing
-from deeptracker.data_model.manifest import Manifest, read_root
+from deeptracker.data_model.manifest import Manifest
+from deeptracker.data_model.root import read_root
 from deeptracker.data_model.storage import Storage
 from deeptracker.data_model.vocabulary import ACTIVATIONS, FILTERS, LAYERS, SCALARS, Description
 from deeptracker.data_model.writer import RunWriter
