@@ -24,6 +24,24 @@ STYLES = """
 .notice code { font-size: 12px; }
 .notice summary { cursor: pointer; font-size: 12px; }
 """
+SKELETON = """
+:host { font-family: var(--dt-font); }
+.skeleton { display: flex; flex-direction: column; gap: 10px; padding: 14px; box-sizing: border-box; height: 100%;
+  overflow: hidden; }
+.skeleton i { flex: none; height: 22px; border-radius: 4px; background: var(--dt-blank); animation: breathe 1.6s
+  ease-in-out infinite; }
+.skeleton i:first-of-type { width: 45%; height: 14px; margin-bottom: 6px; }
+.skeleton span { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+@keyframes breathe { 50% { opacity: .45; } }
+@media (prefers-reduced-motion: reduce) { .skeleton i { animation: none; } }
+"""
+
+
+def skeleton(title: str, rows: int = 24) -> pn.pane.HTML:
+    """Return the outline of a view that is being made, read out as busy."""
+    bars = "".join(f'<i style="animation-delay: {0.05 * row:.2f}s"></i>' for row in range(rows))
+    body = f'<div class="skeleton" role="status" aria-busy="true"><span>{escape(title)} is opening</span>{bars}</div>'
+    return pn.pane.HTML(body, stylesheets=[SKELETON], sizing_mode="stretch_both", margin=0)
 
 
 def notice(title: str, *paragraphs: str, code: str = "", details: str = "") -> pn.pane.HTML:

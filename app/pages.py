@@ -8,12 +8,13 @@ from urllib.parse import quote, urlencode
 
 import panel as pn
 import panel_material_ui as pmui
+from panel.io.resources import LOCAL_DIST
 
 from deeptracker.app import urls
 from deeptracker.app.library import Library
 from deeptracker.app.library_page import LibraryPage
 from deeptracker.app.notices import failure
-from deeptracker.app.styles import PAGE, material_both, variables
+from deeptracker.app.styles import PAGE, loader, material_both, variables
 from deeptracker.app.theme import THEMES
 from deeptracker.app.viewer import Viewer
 from deeptracker.data_model.run import open_run
@@ -97,10 +98,15 @@ class Pages:
             sx=PAGE,
             site_url="./",
             favicon=LOGO,
+            raw_css=[loader(THEMES["dark" if theme == "dark" else "light"])],
         )
 
 
 def _show(page: Any, title: str) -> None:
+    # Panel learns only while it writes the page where style sheets lie; what is made before then would name a CDN's.
+    place = f"{pn.state.rel_path}/{LOCAL_DIST}" if pn.state.rel_path else LOCAL_DIST
+    if pn.state.curdoc is not None:
+        pn.state.curdoc.template_variables.setdefault("dist_url", place)
     page.servable(title=f"{title} · DeepTracker")
     page.param.update(_custom_theme=OWN_COLORS)
 

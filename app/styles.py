@@ -46,6 +46,22 @@ def material_both() -> dict[str, Any]:
 
 BAR_HEIGHT = 52
 
+
+def loader(theme: Theme) -> str:
+    """Return CSS by which a page that is still loading shows its own ground and bar, and a thin line that moves.
+
+    Without it Material's template lays half-transparent black and a spinner over everything.
+    """
+    return f"""
+body {{ background-color: {theme.page}; }}
+#loader {{ background: linear-gradient({theme.surface} {BAR_HEIGHT}px, {theme.border} {BAR_HEIGHT}px,
+  {theme.border} {BAR_HEIGHT + 1}px, {theme.page} {BAR_HEIGHT + 1}px); justify-content: flex-start; gap: 0; }}
+#loader .spinner {{ width: 30%; height: 2px; margin-top: {BAR_HEIGHT - 1}px; border: 0; border-radius: 1px;
+  background: {theme.accent}; animation: along 1.4s ease-in-out infinite alternate; }}
+@keyframes along {{ from {{ transform: translateX(-116%); }} to {{ transform: translateX(116%); }} }}
+@media (prefers-reduced-motion: reduce) {{ #loader .spinner {{ width: 100%; animation: none; opacity: .6; }} }}
+"""
+
 BAR = {
     # These two keep Material from painting the bar's widgets white on the accent colour.
     "bgcolor": "primary.contrastText",

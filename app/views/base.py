@@ -16,7 +16,8 @@ import panel as pn
 import param
 
 from deeptracker.app import views
-from deeptracker.app.notices import failure
+from deeptracker.app.later import once_shown
+from deeptracker.app.notices import failure, skeleton
 from deeptracker.app.session import Session
 
 logger = logging.getLogger("deeptracker")
@@ -34,6 +35,7 @@ class View(param.Parameterized):
         super().__init__(**params)
         self.session = session
         self._frame: pn.Column | None = None
+        self._closed = False
         self._watchers: list[tuple[param.Parameterized, Any]] = []
 
     def build(self) -> Any:
@@ -74,21 +76,29 @@ class View(param.Parameterized):
 
     def close(self) -> None:
         """Stop watching; the view is no longer on screen. Subclasses that hold more call this too."""
+        self._closed = True
+        self._forget()
+
+    def _forget(self) -> None:
         for owner, watcher in self._watchers:
             owner.param.unwatch(watcher)
         self._watchers = []
 
     def _show(self) -> None:
-        View.close(self)  # what a failed build had begun to watch
+        self._forget()  # what a failed build had begun to watch
         content = self.guarded(self.build)()
         if content is not None and self._frame is not None:
             self._frame[:] = [content]
 
     def __panel__(self) -> pn.Column:
         if self._frame is None:
-            self._frame = pn.Column(sizing_mode="stretch_both", min_height=200, margin=0)
-            self._show()
+            self._frame = pn.Column(skeleton(self.title), sizing_mode="stretch_both", min_height=200, margin=0)
+            once_shown(self._begin)
         return self._frame
+
+    def _begin(self) -> None:
+        if not self._closed:
+            self._show()
 
 
 def find_views() -> list[type[View]]:

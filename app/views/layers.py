@@ -11,6 +11,7 @@ from deeptracker.app.anomaly_counts import counts_by_layer
 from deeptracker.app.filter_panel import FilterPanel
 from deeptracker.app.notices import notice
 from deeptracker.app.run_walls import TiedWall, bar, line, search_field, select, toggle, words
+from deeptracker.app.session import Session
 from deeptracker.app.views.base import View
 from deeptracker.app.wall import layout
 from deeptracker.app.wall.order import by_shape
@@ -49,10 +50,13 @@ class Layers(View):
     icon: ClassVar[str] = "layers"
     order: ClassVar[int] = 20
 
+    def __init__(self, session: Session, **params: Any) -> None:
+        super().__init__(session, **params)
+        self._wall: Wall | None = None
+
     def build(self) -> Any:
         """Return the toolbar, the wall of layers and, for the layer picked, its filters."""
         session = self.session
-        self._wall: Wall | None = None
         self._layers = [layer.name for layer in session.run.layer_list]
         if not self._layers or not layer_statistics(session.run):
             return notice("No layers recorded", "This run holds no statistics of layers.")

@@ -11,6 +11,7 @@ from deeptracker.app.anomaly_counts import counts_by_class
 from deeptracker.app.image_panel import ImagePanel
 from deeptracker.app.notices import notice
 from deeptracker.app.run_walls import TiedWall, bar, line, search_field, select, toggle, words
+from deeptracker.app.session import Session
 from deeptracker.app.views.base import View
 from deeptracker.app.wall import layout
 from deeptracker.app.wall.order import by_shape
@@ -35,9 +36,12 @@ class Validation(View):
     icon: ClassVar[str] = "fact_check"
     order: ClassVar[int] = 10
 
+    def __init__(self, session: Session, **params: Any) -> None:
+        super().__init__(session, **params)
+        self._walls: list[Wall] = []
+
     def build(self) -> Any:
         """Return the curves, the toolbar, the wall of classes and the images."""
-        self._walls: list[Wall] = []
         self._content = pn.Column(sizing_mode="stretch_both", margin=0)
         self._content[:] = self._parts()
         return self._content

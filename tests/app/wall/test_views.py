@@ -10,6 +10,7 @@ from deeptracker.app.kernels import kernel_pixels
 from deeptracker.app.run_walls import marks_of
 from deeptracker.app.session import Session
 from deeptracker.app.theme import THEMES, rgb
+from deeptracker.app.views import base
 from deeptracker.app.views.base import find_views
 from deeptracker.app.views.layers import Layers, statistic_options
 from deeptracker.app.views.validation import Validation, last_values
@@ -60,7 +61,7 @@ def recording(tmp_path):
 
 @pytest.fixture
 def session(recording):
-    opened = Session(open_run(recording.path))
+    opened = Session(open_run(recording.storage))
     yield opened
     opened.close()
 
@@ -81,6 +82,29 @@ def built(kind, session):
 def test_views_are_found_in_their_order():
     titles = [view.title for view in find_views()]
     assert titles.index("Validation") < titles.index("Layers")
+
+
+@pytest.mark.parametrize("kind", find_views(), ids=lambda kind: kind.title)
+def test_a_view_that_is_closed_before_its_turn_is_never_built(kind, session, monkeypatch):
+    waiting = []
+    monkeypatch.setattr(base, "once_shown", waiting.append)
+    view = kind(session)
+    frame = view.__panel__()
+    assert "is opening" in frame[0].object
+    view.close()
+    waiting.pop()()
+    assert "is opening" in frame[0].object
+
+
+@pytest.mark.parametrize("kind", find_views(), ids=lambda kind: kind.title)
+def test_a_view_takes_the_place_of_its_outline(kind, session, monkeypatch):
+    waiting = []
+    monkeypatch.setattr(base, "once_shown", waiting.append)
+    view = kind(session)
+    frame = view.__panel__()
+    waiting.pop()()
+    assert "is opening" not in str(getattr(frame[0], "object", ""))
+    view.close()
 
 
 def test_layers_stand_in_network_order_as_a_tree(session):
@@ -248,7 +272,7 @@ def test_run_without_validations_says_so(tmp_path):
     writer = RunWriter.create(tmp_path / "young", Description(), LAYERS, STATISTICS, [])
     writer.append_scalars(np.arange(5), {"loss": np.ones(5)})
     writer.commit()
-    young = Session(open_run(writer.path))
+    young = Session(open_run(writer.storage))
     view = built(Validation, young)
     assert [row.label for row in view._walls[0].layout.rows] == ["training loss"]
     assert "No validation yet" in str([getattr(part, "object", "") for part in view._frame.select()])
