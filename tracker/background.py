@@ -81,7 +81,15 @@ class Background:
         return self._filling
 
     def __exit__(self, *_: object) -> None:
+        # At once, so that the next record finds room where it is measured to; and the disk has more time.
+        if self._filling.full and self._free:
+            self._hand_over()
         self._changed.release()
+
+    @property
+    def filling(self) -> Block:
+        """The block that is being filled. Without the `with` statement only what it holds not yet may be written to."""
+        return self._filling
 
     def submit(self, job: Job, size: int = 0) -> None:
         """Have a job done with the writer; wait while too many bytes are under way already."""

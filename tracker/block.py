@@ -34,18 +34,26 @@ class _Rows:
         self._intervals = np.empty(capacity, np.int64)
         self._values = np.empty((capacity, *shape), np.float64)
         self._count = 0
+        self._upcoming: Float64 | None = None
 
     @property
     def full(self) -> bool:
         return self._count == len(self._values)
 
-    def add(self, iteration: int, interval: int) -> Float64:
-        """Return the next row, to be filled."""
+    @property
+    def upcoming(self) -> Float64 | None:
+        """The row that is added next, to be filled before; None where there is no room."""
+        if self._upcoming is None and not self.full:
+            self._upcoming = self._values[self._count]
+        return self._upcoming
+
+    def add(self, iteration: int, interval: int, values: Float64) -> None:
+        """Add a row: the upcoming one, which is there already, or a copy."""
         row = self._count
+        if values is not self._upcoming:
+            self._values[row] = values
         self._iterations[row], self._intervals[row] = iteration, interval
-        self._count = row + 1
-        values: Float64 = self._values[row]
-        return values
+        self._count, self._upcoming = row + 1, None
 
     def write(self, append: Append, finish: Callable[[Float64], NDArray[np.float32]]) -> None:
         """Append everything, one stretch of constant interval after the other: so the writer takes it."""
@@ -56,7 +64,7 @@ class _Rows:
             first = last
 
     def clear(self) -> None:
-        self._count = 0
+        self._count, self._upcoming = 0, None
 
 
 class Block:
@@ -77,17 +85,27 @@ class Block:
         """Whether one of the families has no room for another row."""
         return self.rows == _LONGEST or self._layers.full or self._filters.full or self._activations.full
 
+    @property
+    def upcoming_layers(self) -> Float64 | None:
+        """Where the layers may be measured to, float64 (layer, column), before they are added; None without room."""
+        return self._layers.upcoming
+
+    @property
+    def upcoming_filters(self) -> Float64 | None:
+        """Where the filters may be measured to, float64 (filter, column), before they are added; None without room."""
+        return self._filters.upcoming
+
     def add_layers(self, iteration: int, interval: int, table: Float64) -> None:
         """Keep what the kernel measured: float64 (layer, column of `totals`)."""
-        self._layers.add(iteration, interval)[:] = table
+        self._layers.add(iteration, interval, table)
 
-    def add_filters(self, iteration: int, interval: int, fill: Callable[[Float64], None]) -> None:
-        """Keep what the kernel measured of the filters: `fill` writes float64 (filter, column of `totals`)."""
-        fill(self._filters.add(iteration, interval))
+    def add_filters(self, iteration: int, interval: int, table: Float64) -> None:
+        """Keep what the kernel measured of the filters: float64 (filter, column of `totals`)."""
+        self._filters.add(iteration, interval, table)
 
     def add_activations(self, iteration: int, interval: int, values: Float64) -> None:
         """Keep what was seen of the layers' outputs: float64 (statistic, layer)."""
-        self._activations.add(iteration, interval)[:] = values
+        self._activations.add(iteration, interval, values)
 
     def add_scalars(self, iteration: int, values: Mapping[str, float]) -> None:
         """Keep the scalars of an iteration; names that are not in `values` stay missing. Called last of all."""

@@ -37,7 +37,7 @@ def _pointers_to(kind: Any) -> Any:
         def convert(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
             return builder.inttoptr(arguments[0], context.get_value_type(result))
 
-        return result(types.uint64), convert
+        return result(types.int64), convert
 
     return at
 
@@ -47,6 +47,7 @@ def _pointers_to(kind: Any) -> Any:
 floats_at = _pointers_to(types.float32)
 doubles_at = _pointers_to(types.float64)
 bits_at = _pointers_to(types.int32)
+addresses_at = _pointers_to(types.int64)
 
 
 def source_stamp(*names: str) -> int:

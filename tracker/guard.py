@@ -5,9 +5,24 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
+from typing import ParamSpec
 
 from deeptracker.data_model.errors import RecordingError
 from deeptracker.data_model.storage import Storage
+
+_P = ParamSpec("_P")
+
+_forks = 0
+"""Forks between this process and the one that was started; to ask the system for it at every step would cost more."""
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
 
 
 class Guard:
@@ -18,7 +33,7 @@ class Guard:
         self._storage, self._on_error = storage, on_error
         self.iteration: Callable[[], int] = lambda: 0
         """Tells where a failure came."""
-        self._process = os.getpid()
+        self._process = _forks
         self._failed = False
         self.closed = False
         self.when_failed: Callable[[], None] = lambda: None
@@ -26,14 +41,14 @@ class Guard:
     @property
     def ours(self) -> bool:
         """Whether this is the process that made the recorder."""
-        return os.getpid() == self._process
+        return _forks == self._process
 
     def recording(self, error: Exception | None, on_error: str = "") -> bool:
         """Return whether to record; report an error that has stopped it, in another manner where `on_error` says one.
 
         RecordingError where the recorder is closed.
         """
-        if self._failed or not self.ours:
+        if self._failed or _forks != self._process:
             return False
         if self.closed:
             raise RecordingError(f"The recorder of {self._storage} is closed: nothing can be recorded any more.")
@@ -41,10 +56,10 @@ class Guard:
             self.fail(error, on_error or self._on_error)
         return error is None
 
-    def attempt(self, record: Callable[[], None]) -> None:
+    def attempt(self, record: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs) -> None:
         """Do something whose failure ends the recording."""
         try:
-            record()
+            record(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - whatever it is, training may be meant to go on without it.
             self.fail(error, self._on_error)
 

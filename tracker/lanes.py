@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-LANES = 16
-"""Values in a vector: one 512-bit register; the compiler splits it where registers are shorter."""
+LANES = 16 if get_host_cpu_features().get("avx512f") else 8
+"""Values in a vector: those of a 512-bit register where there are some, else of 256 bits; the compiler splits what is
+longer than registers are, and with 16 values the sums would outnumber those of 256 bits."""
 
 # What is summed of weights (from SUM_WEIGHT on) and of gradients (from SUM_GRADIENT on).
 TOTAL, SUM_SQUARES, ABSOLUTE, NONZEROS, LOWEST, HIGHEST = range(6)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deeptracker.tracker.kernel import measure
+from deeptracker.tracker.kernel import Places, measure
 from deeptracker.tracker.layers import RecordedLayer
 from deeptracker.tracker.quartiles import Sampler
 from deeptracker.tracker.sources import Sources, check
@@ -26,21 +26,15 @@ class Measure:
     def __init__(self, layers: Sequence[RecordedLayer]) -> None:
         self._layers = layers
         self._sources = Sources(layers)
-        sizes = np.array([layer.size for layer in layers], np.int64)
-        # A layer without filters is measured as one row.
-        rows = np.array([max(layer.layer.filters, 1) for layer in layers], np.int64)
-        with_filters = np.array([layer.layer.filters > 0 for layer in layers])
-        self._filters = int(rows[with_filters].sum())
-        # First the rows of filters, so that they can be copied at once.
-        ends = np.where(with_filters, np.cumsum(rows * with_filters), self._filters + np.cumsum(~with_filters))
-        self._shapes = np.stack([rows, sizes // rows, ends - rows], axis=1)
-        self._whole = np.stack([np.ones_like(sizes), sizes, np.arange(len(sizes))], axis=1)
-        self._row_table = np.empty((int(rows.sum()), FILTER_COLUMNS), np.float64)
-        self._sampler = Sampler(sizes)
+        self._sizes = np.array([layer.size for layer in layers], np.int64)
+        filters = np.array([layer.layer.filters for layer in layers], np.int64)
+        lengths = np.where(filters > 0, self._sizes // np.maximum(filters, 1), 0)
+        self._no_filters = np.empty((0, FILTER_COLUMNS), np.float64)
         self._touched = Touched(layers)
-        self._before = [torch.empty(layer.layer.shape, dtype=torch.float32) for layer in layers]
-        self._addresses = np.zeros((3, len(layers)), np.uint64)
-        self._addresses[2] = [before.data_ptr() for before in self._before]
+        # One behind the other, which the CPU reads ahead.
+        flat = torch.empty(int(self._sizes.sum()), dtype=torch.float32).split(self._sizes.tolist())
+        self._before = [one.view(layer.layer.shape) for one, layer in zip(flat, layers, strict=True)]
+        self._places = Places(self._sizes, lengths, [one.data_ptr() for one in flat], Sampler(self._sizes))
         self._warm_up()
 
     @property
@@ -55,11 +49,7 @@ class Measure:
 
     def bytes_of(self, chosen: Sequence[int]) -> int:
         """Bytes that the weights of the layers with these numbers take as float32."""
-        return 4 * int(self._whole[list(chosen), 1].sum())
-
-    def copy_filters(self, out: Float64) -> None:
-        """Copy what was measured of every filter, in network order, to float64 (filter, column of `totals`)."""
-        out[:] = self._row_table[: self._filters]
+        return 4 * int(self._sizes[list(chosen)].sum())
 
     def remember(self) -> None:
         """Copy the weights as they are now: the next measurement tells what has changed since."""
@@ -72,29 +62,20 @@ class Measure:
         """Whether a weight was changed in place, or replaced, since all were remembered."""
         return self._touched.since()
 
-    def measure(self, out: Float64, *, remember: bool, filters: bool = True) -> None:
-        """Measure weights, gradients and the change since `remember`, into float64 (layer, column of `totals`).
+    def measure(self, layers: Float64, filters: Float64 | None, *, remember: bool) -> None:
+        """Measure weights, gradients and the change since `remember`.
 
-        With `remember`, the weights are copied in the same pass; without `filters` none is measured by itself, which is
-        faster, and `copy_filters` must not be called. RecordingError when a layer has changed its shape.
+        Writes float64 (layer, column of `totals`), and unless `filters` is None, which is faster, float64 (filter,
+        column of `totals`) in network order; both contiguous. With `remember`, the weights are copied in the same pass.
+        RecordingError when a layer has changed its shape.
         """
+        now, places = self._touched.now(), self._places
         # What had to be copied to be read is held until it was measured.
-        held = self._sources.locate(self._addresses)
-        sampler = self._sampler
-        measure(
-            self._addresses,
-            self._shapes if filters else self._whole,
-            remember,
-            self._row_table,
-            out,
-            sampler.offsets,
-            sampler.indices,
-            sampler.keys,
-            sampler.guesses,
-        )
+        held = self._sources.locate(now, places)
+        measure(places.table, layers, self._no_filters if filters is None else filters, remember, filters is not None)
         del held
         if remember:
-            self._touched.note()
+            self._touched.note(now)
 
     def weights(self, chosen: Sequence[int]) -> list[NDArray[np.float32]]:
         """Return a copy of the weights of the layers with these numbers, float32, in the shape of the description."""
@@ -106,7 +87,7 @@ class Measure:
         self.remember()
         out = np.empty((len(self._layers), LAYER_COLUMNS), np.float64)
         try:
-            self.measure(out, remember=False)
+            self.measure(out, None, remember=False)
         except OSError:
             # The machine code could not be kept on disk; but it is compiled.
-            self.measure(out, remember=False)
+            self.measure(out, None, remember=False)

@@ -42,13 +42,10 @@ class Measuring(Protocol):
         """Copy the weights as they are now: the next measurement tells what has changed since."""
         ...
 
-    def measure(self, out: Float64, *, remember: bool, filters: bool = True) -> None:
-        """Measure weights, gradients and the change since `remember`, into float64 (layer, column of `totals`).
+    def measure(self, layers: Float64, filters: Float64 | None, *, remember: bool) -> None:
+        """Measure weights, gradients and the change since `remember`.
 
-        With `remember`, the weights are copied in the same pass; without `filters`, those may be left out.
+        Writes float64 (layer, column of `totals`), and unless `filters` is None float64 (filter, column of `totals`) in
+        network order. Columns behind those are left alone. With `remember`, the weights are copied in the same pass.
         """
-        ...
-
-    def copy_filters(self, out: Float64) -> None:
-        """Copy what was measured of every filter, in network order, to float64 (filter, column of `totals`)."""
         ...

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
@@ -13,6 +15,13 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from deeptracker.data_model.errors import RecordingError
+
+_callback: Callable[[], object] | None = None
+_skip: Callable[[Any], Any] | None = None
+with suppress(ImportError):
+    # Neither has a public name: whether something is being compiled around a call, and to leave one function alone.
+    from torch._C._dynamo.eval_frame import get_eval_frame_callback as _callback
+    from torch._dynamo.decorators import skip as _skip
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -72,8 +81,21 @@ def check_parameters(model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
 
 
 def uncompiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Have `torch.compile` leave a function alone: it breaks the graph around it instead of looking inside."""
-    return cast(Callable[_P, _R], torch.compiler.disable(function))
+    """Have `torch.compile` leave a function alone: it breaks the graph around it instead of looking inside.
+
+    Where nothing is compiled the function is called as it is: what torch does around one that is disabled takes as long
+    as much of what the recorder does itself.
+    """
+    disabled = cast(Callable[_P, _R], torch.compiler.disable(function))
+    callback = _callback
+    if callback is None or _skip is None:
+        return disabled
+
+    @wraps(function)
+    def unless_compiled(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        return function(*args, **kwargs) if callback() is None else disabled(*args, **kwargs)
+
+    return cast(Callable[_P, _R], _skip(unless_compiled))
 
 
 def hook(

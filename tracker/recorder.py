@@ -144,7 +144,7 @@ class Recorder:
         self._guard.iteration = lambda: self._steps.iteration
         self._thumbnails = self._parts.validations.thumbnails if self._parts else Thumbnails()
         self._held, self._dropped = None, False
-        self._handles = hook(self._optimizers, self._before_step, self._after_step) if hooks else []
+        self._handles = hook(self._optimizers, self._before, self._after_step) if hooks else []
         if not hooks and self._parts:
             steps = self._parts.steps
             self._held = HeldGradients(self._layers, lambda: steps.due)
@@ -169,8 +169,9 @@ class Recorder:
         RecordingError for anything that is not one number.
         """
         if self._recording():
+            log = self._steps.pending.log
             for name, value in scalars.items():
-                self._steps.pending.log(name, value)
+                log(name, value)
 
     def validation(self, *, gather: bool = False) -> Validation:
         """Return a `with` block that collects one pass over the validation set, batch by batch, by its `log`.
@@ -281,9 +282,6 @@ class Recorder:
         finally:
             self._guard.closed = True
 
-    def _before_step(self, *_: Any) -> None:
-        self._before()
-
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
         if optimizer is self._optimizers[-1]:
             found = found_inf(optimizer)
@@ -292,7 +290,7 @@ class Recorder:
             elif not found:
                 self._after()
 
-    def _before(self) -> None:
+    def _before(self, *_: Any) -> None:
         if self._recording():
             if self._joining.noticed():
                 self._guard.attempt(self._join)
@@ -317,7 +315,7 @@ class Recorder:
 
     def _after(self, found: Tensor | None = None) -> None:
         if self._recording():
-            self._guard.attempt(lambda: self._steps.after(found))
+            self._guard.attempt(self._steps.after, found)
             if self._parts and self._parts.snapshots.due(self.iteration):
                 self.snapshot()
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -43,8 +44,12 @@ class Pending:
 
 def _number(name: str, value: object) -> float | Tensor:
     if isinstance(value, Tensor):
-        if value.numel() == 1 and not value.is_complex():
-            return float(value.item()) if value.is_cpu else value.detach().clone()
+        if value.is_cpu:
+            # Torch says itself what is no single number: asked before, it would take as long again.
+            with suppress(RuntimeError, TypeError, ValueError):
+                return float(value.item())
+        elif value.numel() == 1 and not value.is_complex():
+            return value.detach().clone()
         what = f"a {value.dtype} tensor of shape {tuple(value.shape)}"
     else:
         what = f"{value!r:.80}"

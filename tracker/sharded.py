@@ -86,9 +86,7 @@ class LocalShards:
     def measure(self, remember: bool, filters: bool) -> Arrays:
         """Return what was measured: a row of `totals` for each part, the sampled values, and the filters on request."""
         if self._measure is not None:
-            self._measure.measure(self._table, remember=remember)
-            if filters:
-                self._measure.copy_filters(self._rows)
+            self._measure.measure(self._table, self._rows if filters else None, remember=remember)
         weights, gradients = [np.empty(0, np.float32)], [np.empty(0, np.float32)]
         for piece, places in zip(self.pieces, self._places, strict=True):
             weight = piece.local.weight
@@ -125,7 +123,7 @@ class ShardedMeasure:
         self._local = LocalShards(layers)
         self._layouts: list[Arrays] = []
         firsts = np.cumsum([0, *(one.layer.filters for one in layers)])
-        self._first_filter, self._filters = firsts[:-1], np.empty((int(firsts[-1]), FILTER_COLUMNS))
+        self._first_filter, self._filters = firsts[:-1], int(firsts[-1])
         self.meeting, self.with_filters = 0, True
         """Number of the record that is measured next, and whether the ranks were told to send their filters."""
         self.iteration = 0
@@ -155,28 +153,26 @@ class ShardedMeasure:
         """Return the bytes of the weights of some layers as float32."""
         return 4 * sum(self._layers[number].size for number in chosen)
 
-    def copy_filters(self, out: Float64) -> None:
-        """Copy what was measured of every filter, in network order, to float64 (filter, column of `totals`)."""
-        out[:] = self._filters
-
     def remember(self) -> None:
         """Copy this rank's weights as they are now."""
         self._local.remember()
 
-    def measure(self, out: Float64, *, remember: bool, filters: bool = True) -> None:
-        """Measure all parts of all layers, into float64 (layer, column of `totals`)."""
+    def measure(self, layers: Float64, filters: Float64 | None, *, remember: bool) -> None:
+        """Measure all parts of all layers, into float64 (layer, column of `totals`), and of filters likewise."""
         own = self._local.measure(remember, self.with_filters)
         if not self._layouts:
             self._layouts = [self._local.layout(), *self._exchange.receive("layout")]
         parts = [own, *self._exchange.receive(f"record/{self.meeting}")]
-        totals, of_filters = cleared(len(self._layers)), cleared(len(self._filters))
+        totals, of_filters = cleared(len(self._layers)), cleared(self._filters)
         values = [np.full((2, len(one)), np.nan) for one in self._local.samples]
         for layout, part in zip(self._layouts, parts, strict=True):
             self._add(layout, part, totals, of_filters, values)
-        out[:, :FILTER_COLUMNS], self._filters = totals, of_filters
+        layers[:, :FILTER_COLUMNS] = totals
+        if filters is not None:
+            filters[:, :FILTER_COLUMNS] = of_filters
         for number, sample in enumerate(values):
-            out[number, WEIGHT_QUARTILES : WEIGHT_QUARTILES + 3] = quartiles(sample[0])
-            out[number, GRADIENT_QUARTILES : GRADIENT_QUARTILES + 3] = quartiles(sample[1])
+            layers[number, WEIGHT_QUARTILES : WEIGHT_QUARTILES + 3] = quartiles(sample[0])
+            layers[number, GRADIENT_QUARTILES : GRADIENT_QUARTILES + 3] = quartiles(sample[1])
 
     def weights(self, chosen: Sequence[int] | None = None) -> list[NDArray[np.float32]]:
         """Return a copy of every layer's weight, or of the chosen ones', float32, as all ranks have it together."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import repeat
 from operator import attrgetter, is_
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from deeptracker.data_model.errors import RecordingError
+from deeptracker.tracker.kernel import Places
 from deeptracker.tracker.layers import RecordedLayer
 
 _gradient = attrgetter("grad")
@@ -30,35 +29,34 @@ class Sources:
 
     def __init__(self, layers: Sequence[RecordedLayer]) -> None:
         self._layers = layers
-        self._places = [(layer.module._parameters, layer.parameter) for layer in layers]
         self._sizes = [layer.size for layer in layers]
         # The weights and their addresses, once all of them have been found to be readable as they are.
         self._weights: list[Tensor] = []
         self._addresses: list[int] = []
         self._turn = 0
 
-    def locate(self, out: NDArray[np.uint64]) -> list[Tensor]:
-        """Write the addresses of weights and gradients (0: none), contiguous float32, to the first two rows of `out`.
+    def locate(self, now: Sequence[Tensor | None], places: Places) -> list[Tensor]:
+        """Set the addresses of weights and gradients (0: none), contiguous float32, in `places`.
 
-        Returns the copies that had to be made of tensors of other kinds: hold them until the addresses were used.
-        RecordingError when a layer has changed its shape.
+        `now` are the weights as the modules have them. While nothing about them has changed since the last call, which
+        was for the same `places`, their addresses stay. Returns the copies that had to be made of tensors of other
+        kinds: hold them until the addresses were used. RecordingError when a layer has changed its shape.
         """
-        if self._unchanged():
-            gradients = self._gradients()
-            if gradients is not None:
-                out[0], out[1] = self._addresses, gradients
+        if self._unchanged(now):
+            addresses = self._gradients()
+            if addresses is not None:
+                places.set_gradients(addresses)
                 return []
-        return self._look(out)
+        return self._look(places)
 
-    def _unchanged(self) -> bool:
-        here = [parameters.get(name) for parameters, name in self._places]
-        if not self._weights or not all(map(is_, here, self._weights)):
+    def _unchanged(self, now: Sequence[Tensor | None]) -> bool:
+        if not self._weights or not all(map(is_, now, self._weights)):
             return False
         self._turn += 1
         if self._turn % _LOOK_EVERY == 0:
-            number = self._turn // _LOOK_EVERY % len(here)
+            number = self._turn // _LOOK_EVERY % len(self._layers)
             layer, weight, gradient = self._layers[number], self._weights[number], self._weights[number].grad
-            if layer.weight is not weight or weight.numel() != layer.size or _readable(layer, weight) is not weight:
+            if weight.numel() != layer.size or _readable(layer, weight) is not weight:
                 return False
             if gradient is not None and _readable(layer, gradient) is not gradient:
                 return False
@@ -66,14 +64,19 @@ class Sources:
 
     def _gradients(self) -> list[int] | None:
         """Return their addresses (0: none), or None when one cannot be read as it is."""
-        gradients = list(map(_gradient, self._weights))
+        gradients: list[Any] = list(map(_gradient, self._weights))
         missing, sizes = [], self._sizes
-        if any(map(is_, gradients, repeat(None))):
+        try:
+            whole = all(map(Tensor.is_contiguous, gradients))
+        except TypeError:  # One is None, which is cheaper to find out so than to look for.
             missing = [number for number, one in enumerate(gradients) if one is None]
             sizes = [size for size, one in zip(sizes, gradients, strict=True) if one is not None]
             gradients = [one for one in gradients if one is not None]
+            whole = all(map(Tensor.is_contiguous, gradients))
+        except RuntimeError:  # A sparse one has no strides.
+            return None
         try:
-            if not all(map(Tensor.is_contiguous, gradients)) or list(map(Tensor.numel, gradients)) != sizes:
+            if not whole or list(map(Tensor.numel, gradients)) != sizes:
                 return None
             addresses = list(map(Tensor.data_ptr, gradients))
         except RuntimeError:  # A sparse one has no address.
@@ -82,7 +85,7 @@ class Sources:
             addresses.insert(number, 0)
         return addresses
 
-    def _look(self, out: NDArray[np.uint64]) -> list[Tensor]:
+    def _look(self, places: Places) -> list[Tensor]:
         """Look at every tensor, and copy those that cannot be read as they are."""
         weights = [layer.weight for layer in self._layers]
         values = [check(layer, _readable(layer, weight)) for layer, weight in zip(self._layers, weights, strict=True)]
@@ -90,13 +93,14 @@ class Sources:
             None if weight.grad is None else check(layer, _readable(layer, weight.grad))
             for layer, weight in zip(self._layers, weights, strict=True)
         ]
-        out[0] = [one.data_ptr() for one in values]
-        out[1] = [0 if one is None else one.data_ptr() for one in gradients]
+        addresses = [one.data_ptr() for one in values]
+        places.set_weights(addresses)
+        places.set_gradients([0 if one is None else one.data_ptr() for one in gradients])
         plain = all(map(is_, weights, values)) and all(
             one is None or one is weight.grad for one, weight in zip(gradients, weights, strict=True)
         )
         self._weights = weights if plain else []
-        self._addresses = out[0].tolist()
+        self._addresses = addresses
         return [*values, *(one for one in gradients if one is not None)]
 
 

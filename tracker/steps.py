@@ -72,8 +72,9 @@ class Steps:
     ) -> None:
         """Go on with other layers; the background is ready for their contents."""
         self._measure, self._own, self._activations = measure, own, activations
+        # Where a record is measured to that finds no room in a block.
         self.table = np.empty((len(contents.layers), contents.layer_columns), np.float64)
-        self._own_filters = np.empty((contents.filters, contents.filter_columns - FILTER_COLUMNS), np.float64)
+        self.rows = np.empty((contents.filters, contents.filter_columns), np.float64)
         self.remembered = self._begun = -1
         self.look_ahead()
 
@@ -163,20 +164,25 @@ class Steps:
         """Measure and keep what is due; a step that `found` Inf in its gradients was none, and never comes here."""
         due = self.planned
         rates = learning_rates(self.optimizers)
+        table, rows = self.table, self.rows
         if due.layers or due.filters:
+            # Measured where it is kept, wherever possible: a copy would go through the caches once more.
+            block = self._background.filling
+            upcoming, upcoming_rows = block.upcoming_layers, block.upcoming_filters
+            table, rows = table if upcoming is None else upcoming, rows if upcoming_rows is None else upcoming_rows
             every_step = self.plan.layers.interval == 1
-            self.measure_own()
-            self._measure.measure(self.table, remember=every_step, filters=due.filters)
+            self.measure_own(table, rows)
+            self._measure.measure(table, rows if due.filters else None, remember=every_step)
             self.remembered = self.steps + 1 if every_step else -1
         activations = self.take_activations() if due.activations else None
         if due.layers:
             self.account(perf_counter() - start + self.spent)
-        self.keep(self.plan_next(activations, {**rates, **self.pending.take()}))
+        self.keep(self.plan_next(activations, {**rates, **self.pending.take()}), table, rows)
 
-    def measure_own(self) -> None:
+    def measure_own(self, table: Float64, rows: Float64) -> None:
         """Measure the user's own statistics. First of all: with `remember` the weights before are overwritten."""
         if self._own is not None:
-            self._own.measure(self._measure.before, self.table[:, LAYER_COLUMNS:], self._own_filters)
+            self._own.measure(self._measure.before, table[:, LAYER_COLUMNS:], rows[:, FILTER_COLUMNS:])
 
     def plan_next(self, activations: Float64 | None, scalars: Mapping[str, float]) -> Taken:
         """Return what is recorded of this step, and have the plan go on to the next records."""
@@ -191,24 +197,17 @@ class Steps:
             scalars,
         )
 
-    def keep(self, taken: Taken) -> None:
-        """Hand what was measured of a step to the background."""
+    def keep(self, taken: Taken, table: Float64, rows: Float64) -> None:
+        """Hand what was measured of a step, of layers and filters, to the background."""
         with self._background as block:
             if taken.due.layers:
-                self.table[:, INTERVAL] = taken.layers_interval
-                block.add_layers(taken.iteration, taken.layers_interval, self.table)
+                table[:, INTERVAL] = taken.layers_interval
+                block.add_layers(taken.iteration, taken.layers_interval, table)
             if taken.due.filters:
-                block.add_filters(taken.iteration, taken.filters_interval, self._fill_filters)
+                block.add_filters(taken.iteration, taken.filters_interval, rows)
             if taken.activations is not None:
                 block.add_activations(taken.iteration, taken.activations_interval, taken.activations)
             block.add_scalars(taken.iteration, taken.scalars)
-
-    def _fill_filters(self, out: Float64) -> None:
-        if not self._own_filters.size:
-            self._measure.copy_filters(out)
-            return
-        self._measure.copy_filters(out[:, :FILTER_COLUMNS])
-        out[:, FILTER_COLUMNS:] = self._own_filters
 
     def take_activations(self) -> Float64:
         """Return what was seen of the layers' outputs in the step, float64 (statistic, layer)."""

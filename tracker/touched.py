@@ -26,9 +26,13 @@ class Touched:
         self._weights: list[Tensor | None] = []
         self._versions: list[int] = []
 
-    def note(self) -> None:
-        """Take the weights as they are now."""
-        self._weights = self._now()
+    def now(self) -> list[Tensor | None]:
+        """Return the weights as they are now; None where a module has lost its own."""
+        return list(map(dict.get, self._holders, self._names))
+
+    def note(self, weights: list[Tensor | None] | None = None) -> None:
+        """Take the weights as they are now: those that `now` has just returned, or look again."""
+        self._weights = self.now() if weights is None else weights
         self._versions = list(map(_version, self._weights))
 
     def since(self) -> bool:
@@ -36,8 +40,5 @@ class Touched:
         if not self._weights:
             return True
         # This comes at every step: built-in functions over lists take a third of the time that loops do.
-        same = all(map(is_, self._now(), self._weights))
+        same = all(map(is_, self.now(), self._weights))
         return not same or list(map(_version, self._weights)) != self._versions
-
-    def _now(self) -> list[Tensor | None]:
-        return list(map(dict.get, self._holders, self._names))

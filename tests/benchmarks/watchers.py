@@ -7,6 +7,7 @@ All three keep the loss, and the weights and gradients of every layer at every i
 from __future__ import annotations
 
 import os
+import statistics
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -27,6 +28,33 @@ class Watcher(Protocol):
     def before(self, loss: Tensor) -> None: ...
 
     def after(self) -> None: ...
+
+
+class Stopwatch:
+    """Adds up what passes between `start` and `stop`, without what the clocks take that are read in between."""
+
+    def __init__(self) -> None:
+        self._wall = self._thread = 0.0
+        self._own = Spent(0.0, 0.0)
+        empty = []
+        for _ in range(1000):
+            self.start(), self.stop()
+            empty.append(self.take())
+        self._own = Spent(*map(statistics.median, zip(*empty, strict=True)))
+
+    def start(self, *_: object) -> None:
+        self._began_wall = perf_counter()
+        self._began_thread = thread_time()
+
+    def stop(self, *_: object) -> None:
+        self._thread += thread_time() - self._began_thread - self._own.thread
+        self._wall += perf_counter() - self._began_wall - self._own.wall
+
+    def take(self) -> Spent:
+        """Return the sums, and begin anew."""
+        taken = Spent(self._wall, self._thread)
+        self._wall = self._thread = 0.0
+        return taken
 
 
 class Nothing:
@@ -58,28 +86,21 @@ class DeepTracker:
 
     def __init__(self, path: Path, model: nn.Module, optimizer: Optimizer, every: int | str, filters: int) -> None:
         self.inside: list[Spent] = []
-        self._parts: list[Spent] = []
+        self._watch = watch = Stopwatch()
         # torch calls hooks in the order they came: these two lie around the recorder's own.
-        optimizer.register_step_pre_hook(self._start)
-        optimizer.register_step_post_hook(self._start)
+        optimizer.register_step_pre_hook(watch.start)
+        optimizer.register_step_post_hook(watch.start)
         self.recorder = Recorder(path, model, optimizer, every=every, filters_every=filters)  # type: ignore[arg-type]
-        optimizer.register_step_pre_hook(self._stop)
-        optimizer.register_step_post_hook(self._stop)
+        optimizer.register_step_pre_hook(watch.stop)
+        optimizer.register_step_post_hook(watch.stop)
 
     def before(self, loss: Tensor) -> None:
-        self._start()
+        self._watch.start()
         self.recorder.log(loss=loss)
-        self._stop()
+        self._watch.stop()
 
     def after(self) -> None:
-        self.inside.append(Spent(*map(sum, zip(*self._parts, strict=True))))
-        self._parts = []
-
-    def _start(self, *_: object) -> None:
-        self._begun = Spent.now()
-
-    def _stop(self, *_: object) -> None:
-        self._parts.append(Spent.now().since(self._begun))
+        self.inside.append(self._watch.take())
 
 
 class TensorBoard:

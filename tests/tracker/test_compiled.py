@@ -19,7 +19,7 @@ from deeptracker.tracker.measure import Measure
 from deeptracker.tracker.totals import LAYER_COLUMNS, L1
 layers = find_layers(torch.nn.Linear(3, 2))
 out = np.empty((1, LAYER_COLUMNS))
-Measure(layers).measure(out, remember=False)
+Measure(layers).measure(out, None, remember=False)
 assert np.isclose(out[0, L1], layers[0].weight.abs().sum().item())
 print(sum(measure.stats.cache_hits.values()))
 """

@@ -55,9 +55,8 @@ def tables(measure, model, remember: bool) -> tuple[np.ndarray, np.ndarray]:
         for parameter in model.parameters():
             scale = 10.0 ** -torch.randint(0, 8, parameter.shape, generator=random)
             parameter += parameter * scale * torch.randn(parameter.shape, generator=random)
-    measure.measure(out, remember=remember)
     filters = np.empty((sum(one.layer.filters for one in find_layers(model)), FILTER_COLUMNS))
-    measure.copy_filters(filters)
+    measure.measure(out, filters, remember=remember)
     return out[:, :-1], filters
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deeptracker.data_model.missing import is_missing
-from deeptracker.tracker.kernel import STRETCH, measure
+from deeptracker.tracker.kernel import STRETCH, Places, measure
 from deeptracker.tracker.quartiles import SAMPLE, Sampler
 from deeptracker.tracker.statistics import FILTER_ENTRIES, FILTER_STATISTICS, LAYER_ENTRIES, LAYER_STATISTICS, derive
 from deeptracker.tracker.totals import FILTER_COLUMNS, GRADIENT_QUARTILES, INTERVAL, LAYER_COLUMNS, WEIGHT_QUARTILES
@@ -20,14 +20,13 @@ QUARTILES = ("q1", "median", "q3")
 def run(weights, gradients, before, keep=False, sampler=None):
     """Return (layer table, filter table) of layers given as (filters, values) float32 arrays."""
     rows, lengths = np.array([weight.shape for weight in weights]).T
-    shapes = np.stack([rows, lengths, np.cumsum(rows) - rows], axis=1)
     filters = np.empty((rows.sum(), FILTER_COLUMNS))
     layers = np.full((len(weights), LAYER_COLUMNS), np.nan)
     layers[:, INTERVAL] = 1
-    tensors = [[0 if one is None else one.ctypes.data for one in kind] for kind in (weights, gradients, before)]
-    sampler = sampler or Sampler(rows * lengths)
-    places = sampler.offsets, sampler.indices, sampler.keys, sampler.guesses
-    measure(np.array(tensors, np.uint64), shapes, keep, filters, layers, *places)
+    places = Places(rows * lengths, lengths, [one.ctypes.data for one in before], sampler or Sampler(rows * lengths))
+    places.set_weights([one.ctypes.data for one in weights])
+    places.set_gradients([0 if one is None else one.ctypes.data for one in gradients])
+    measure(places.table, layers, filters, keep, True)
     return layers, filters
 
 

@@ -60,8 +60,7 @@ def measured(model: nn.Module, measure: object) -> tuple[np.ndarray, np.ndarray]
         if step == 2:
             measure.remember()
         take_step(model, optimizer, step)
-    measure.measure(table, remember=False)
-    measure.copy_filters(filters)
+    measure.measure(table, filters, remember=False)
     return table, filters
 
 
@@ -115,11 +114,8 @@ class Followed:
     def __init__(self, local: LocalShards, exchange: Exchange) -> None:
         self.remember, self._local, self._exchange = local.remember, local, exchange
 
-    def measure(self, _table: np.ndarray, *, remember: bool) -> None:
+    def measure(self, _table: np.ndarray, _filters: np.ndarray, *, remember: bool) -> None:
         self._exchange.send("record/0", self._local.measure(remember, True))
-
-    def copy_filters(self, _filters: np.ndarray) -> None:
-        """Nothing is here."""
 
 
 @pytest.mark.parametrize("partly", [False, True])
@@ -160,8 +156,7 @@ def measured_change(model: Columns, measure: object) -> tuple[np.ndarray, np.nda
     table, filters = np.empty((4, LAYER_COLUMNS)), np.empty((20, FILTER_COLUMNS))
     measure.remember()
     model.change()
-    measure.measure(table, remember=False)
-    measure.copy_filters(filters)
+    measure.measure(table, filters, remember=False)
     return table, filters
 
 

@@ -82,11 +82,11 @@ class DeviceMeasure:
         """Whether a weight was changed in place, or replaced, since all were remembered."""
         return self._touched.since()
 
-    def measure(self, out: Float64, *, remember: bool, filters: bool = True) -> None:
+    def measure(self, layers: Float64, filters: Float64 | None, *, remember: bool) -> None:
         """Launch, wait and collect at once."""
-        self.launch(remember=remember, filters=filters)
+        self.launch(remember=remember, filters=filters is not None)
         self.wait()
-        self.collect(out)
+        self.collect(layers, filters)
 
     @torch.no_grad()
     def launch(self, *, remember: bool, filters: bool, extras: Sequence[Tensor] = ()) -> None:
@@ -118,16 +118,18 @@ class DeviceMeasure:
         """Wait for what was launched; return the seconds that it took the device."""
         return self._mailbox.wait()
 
-    def collect(self, out: Float64) -> None:
-        """Write what was measured to float64 (layer, column of `totals`). `wait` was called before."""
-        out[:, :FILTER_COLUMNS] = self._mailbox["layers"].numpy()
-        quartiles = self._mailbox["quartiles"].numpy()
-        out[:, WEIGHT_QUARTILES : WEIGHT_QUARTILES + 3] = quartiles[: self.layers]
-        out[:, GRADIENT_QUARTILES:INTERVAL] = quartiles[self.layers :]
+    def collect(self, layers: Float64, filters: Float64 | None) -> None:
+        """Write what was measured to float64 (layer, column of `totals`), and (filter, column) if it was launched.
 
-    def copy_filters(self, out: Float64) -> None:
-        """Copy what was measured of every filter, in network order, to float64 (filter, column of `totals`)."""
-        np.take(self._mailbox["rows"].numpy(), self._filter_rows, axis=0, out=out, mode="clip")
+        `wait` was called before.
+        """
+        layers[:, :FILTER_COLUMNS] = self._mailbox["layers"].numpy()
+        quartiles = self._mailbox["quartiles"].numpy()
+        layers[:, WEIGHT_QUARTILES : WEIGHT_QUARTILES + 3] = quartiles[: self.layers]
+        layers[:, GRADIENT_QUARTILES:INTERVAL] = quartiles[self.layers :]
+        if filters is not None:
+            rows = self._mailbox["rows"].numpy()
+            np.take(rows, self._filter_rows, axis=0, out=filters[:, :FILTER_COLUMNS], mode="clip")
 
     def extras(self) -> list[float]:
         """Return the extras, as numbers. `wait` was called before."""

@@ -71,10 +71,10 @@ class DeferredSteps(Steps):
             return
         scalars = {name: _mean([_number(one, extras) for one in values]) for name, values in self._scalars}
         if taken.due.layers or taken.due.filters:
-            self._device.collect(self.table)
+            self._device.collect(self.table, self.rows if taken.due.filters else None)
         if taken.due.layers:
             self.account(max(self._host_seconds, device_seconds))
-        self.keep(taken._replace(scalars=scalars))
+        self.keep(taken._replace(scalars=scalars), self.table, self.rows)
 
     def _record(self, start: float, found: Tensor | None) -> None:
         due, measured = self.planned, self.due
@@ -84,7 +84,7 @@ class DeferredSteps(Steps):
         extras += [one for _, values in self._scalars for one in values if isinstance(one, Tensor)]
         self._sent, self._found = bool(extras), found
         if measured:
-            self.measure_own()
+            self.measure_own(self.table, self.rows)
             every_step = self.plan.layers.interval == 1
             self._device.launch(remember=every_step, filters=due.filters, extras=extras)
             self.remembered = self.steps + 1 if every_step else -1
