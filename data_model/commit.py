@@ -23,7 +23,8 @@ class Commit:
         """Read the root of a run; raises what `read_root` raises."""
         self.storage = storage
         self.manifest, nodes, self.stamp = read_root(storage)
-        self._arrays = CommittedArrays(storage, nodes, self.manifest.widths)
+        history = (self.manifest.created_at, self.manifest.generation)
+        self._arrays = CommittedArrays(storage, nodes, self.manifest.widths, history)
         self.families: dict[str, FamilyReader] = {}
         self.validation = self.snapshots = None
         if before is not None and before.manifest.generation != self.manifest.generation:
@@ -46,7 +47,7 @@ class Commit:
         if entry is None:
             return None
         known = getattr(before, name) if before else None
-        arrays = {key: self.array(f"{name}/{key}") for key in keys}
+        arrays = {key: self._arrays.readable(f"{name}/{key}") for key in keys}
         return LogReader(self.storage, arrays, entry, known, self._renewal(lambda commit: getattr(commit, name)))
 
     def _renewal(self, pick: Callable[[Commit], LogReader]) -> Callable[[], LogReader]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from functools import partial
 from typing import Any
 
 import zarr
@@ -10,6 +11,7 @@ from zarr.storage import StorePath
 
 from deeptracker.data_model.errors import RunFormatError
 from deeptracker.data_model.presence import Presence, Widths
+from deeptracker.data_model.shards import ReadableArray, ShardLayout, ShardReader, ZarrArray
 from deeptracker.data_model.storage import Storage
 from deeptracker.data_model.strict_store import StrictStore
 
@@ -17,11 +19,16 @@ from deeptracker.data_model.strict_store import StrictStore
 class CommittedArrays:
     """Arrays by path, made when they are first asked for."""
 
-    def __init__(self, storage: Storage, nodes: Mapping[str, Any], widths: Widths) -> None:
-        """Take the metadata of every group and array by its path, and how wide those that grew have been."""
-        self._storage, self._nodes = storage, nodes
-        self._store = StrictStore(storage.array_store(read_only=True), Presence(nodes, widths), str(storage))
+    def __init__(self, storage: Storage, nodes: Mapping[str, Any], widths: Widths, history: Hashable = None) -> None:
+        """Take the metadata of every group and array by its path, and how wide those that grew have been.
+
+        `history` tells one run from another at the same place, and what was recorded before and after a cut.
+        """
+        self._storage, self._nodes, self._source = storage, nodes, (storage.url, history)
+        self._presence = Presence(nodes, widths)
+        self._store = StrictStore(storage.array_store(read_only=True), self._presence, str(storage))
         self._known: dict[str, zarr.Array[Any]] = {}
+        self._readable: dict[str, ReadableArray] = {}
 
     def __contains__(self, path: str) -> bool:
         """Whether the commit names such a group or array."""
@@ -32,6 +39,16 @@ class CommittedArrays:
         if path not in self._known:
             self._known[path] = self._open(path)
         return self._known[path]
+
+    def readable(self, path: str) -> ReadableArray:
+        """Return what reads an array; RunFormatError as above."""
+        if path not in self._readable:
+            node = self._nodes.get(path)
+            layout = ShardLayout.of(node) if node else None
+            required = partial(self._presence.requires, path)
+            known = layout and ShardReader(self._storage, path, layout, self._source, required)
+            self._readable[path] = known or ZarrArray(self[path])
+        return self._readable[path]
 
     def _open(self, path: str) -> zarr.Array[Any]:
         if path not in self._nodes:

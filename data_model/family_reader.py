@@ -8,24 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptracker.data_model.arrays import Field
+from deeptracker.data_model.bucket_rows import Rows, empty_rows, reduce_buckets, reduce_records
 from deeptracker.data_model.committed_arrays import CommittedArrays
 from deeptracker.data_model.errors import RunFormatError
 from deeptracker.data_model.families import family_value
 from deeptracker.data_model.log_reader import LogReader, Renew
 from deeptracker.data_model.manifest import LogEntry
-from deeptracker.data_model.reduction import (
-    AGGREGATES,
-    FACTOR,
-    merge_buckets,
-    records_as_buckets,
-    summarise_records,
-)
+from deeptracker.data_model.reduction import AGGREGATES, FACTOR
 from deeptracker.data_model.storage import Storage
 from deeptracker.data_model.tree import ArrayTree
 
 Buckets = NDArray[np.floating[Any]]
 Arrays = ArrayTree | CommittedArrays
-_COUNTS = slice(AGGREGATES.index("count"), None)
 
 
 class FamilyReader:
@@ -42,8 +36,8 @@ class FamilyReader:
     ) -> None:
         """Open the arrays that the commit names; `before` and `renew` as for `LogReader`."""
         self.storage, self.family, self.entry = storage, family, entry
-        records = {key: arrays[f"{family}/level_0/{key}"] for key in ("value", "iteration")}
-        self._levels = [arrays[f"{family}/level_{level + 1}/summary"] for level in range(len(entry.levels))]
+        records = {key: arrays.readable(f"{family}/level_0/{key}") for key in ("value", "iteration")}
+        self._levels = [arrays.readable(f"{family}/level_{level + 1}/summary") for level in range(len(entry.levels))]
         self.field: Field = family_value(family, records["value"].shape[0], entry.entities)
         self.log = LogReader(storage, records, entry, before, renew)
 
@@ -51,46 +45,58 @@ class FamilyReader:
         """Return raw records [start, stop) of one statistic, (records, entities)."""
         return self.log.rows("value", start, stop, self.field, (statistic, entities))
 
-    def summaries(self, level: int, start: int, stop: int, statistic: int, entities: Any) -> Buckets:
+    def summaries(self, level: int, start: int, stop: int, statistic: int, entities: Any, merged: int = 1) -> Buckets:
         """Return buckets [start, stop) of a level, (buckets, 5, entities); level 0 is the records themselves.
 
-        The run's last bucket may cover fewer than 8**level records.
+        With `merged`, a power of two below 8, so many buckets of the level make one, and `start` and `stop` count
+        those. The run's last bucket may cover fewer records than the others.
+        """
+        rows = self._rows(level, start * merged, self._clip(level, stop * merged), merged, (statistic, entities))
+        return rows.transpose(2, 0, 1)
+
+    def _clip(self, level: int, stop: int) -> int:
+        """Return `stop`, or the end of the level where that comes before."""
+        span: int = FACTOR**level
+        return min(stop, -(-self.entry.records // span))
+
+    def _rows(self, level: int, start: int, stop: int, factor: int, index: tuple[int, Any]) -> Rows:
+        """Reduce buckets [start, stop) of a level by a factor: (5, entities, ceil((stop - start) / factor)).
+
+        What is not stored of the level is made from the level below, as the writer will make it.
         """
         if level == 0:
-            return records_as_buckets(self.records(statistic, start, stop, entities))
+            values = np.ascontiguousarray(self.records(*index[:1], start, stop, index[1]).T)
+            out = empty_rows(len(values), -(-len(values.T) // factor), values.dtype)
+            reduce_records(values, factor, out)
+            return out
         stored = self.entry.levels[level - 1] if level <= len(self.entry.levels) else 0
-        parts = []
-        if stop <= start:
-            return np.empty((0, len(AGGREGATES), self.records(statistic, 0, 0, entities).shape[1]), self.field.dtype)
-        if start < min(stop, stored):
-            parts.append(self._stored(level, start, min(stop, stored), statistic, entities))
-        if stop > stored:
-            first = max(start, stored)
-            if level == 1:
-                parts.append(summarise_records(self.records(statistic, first * FACTOR, stop * FACTOR, entities)))
-            else:
-                below = self.summaries(level - 1, first * FACTOR, self._clip(level - 1, stop), statistic, entities)
-                parts.append(merge_buckets(below))
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        # Of a reduced bucket that is stored in part, all is made from below.
+        split = stop if stop <= stored else max(start, stored - (stored - start) % factor)
+        entities = len(np.arange(self.field.shape[1])[index[1]])
+        out = empty_rows(entities, -(-max(0, stop - start) // factor), np.dtype(self.field.dtype))
+        if start < split:
+            self._stored(level, start, split, factor, index, out)
+        if split < stop:
+            below = self._rows(level - 1, split * FACTOR, self._clip(level - 1, stop * FACTOR), FACTOR, index)
+            reduce_buckets(below, factor, out, (split - start) // factor)
+        return out
 
-    def _clip(self, level: int, stop_above: int) -> int:
-        """Return how many buckets of a level lie below bucket `stop_above` of the level above."""
-        span: int = FACTOR**level
-        return min(stop_above * FACTOR, -(-self.entry.records // span))
-
-    def _stored(self, level: int, start: int, stop: int, statistic: int, entities: Any) -> Buckets:
+    def _stored(self, level: int, start: int, stop: int, factor: int, index: tuple[int, Any], out: Rows) -> None:
+        """Reduce what is stored, chunk by chunk, into the first buckets of `out`."""
         array = self._levels[level - 1]
         try:
-            block = np.asarray(array.oindex[statistic, slice(None), entities, slice(start, stop)])
+            for chunk, (statistic, _, pick, span), (_, put, into) in array.pieces(
+                (index[0], slice(None), index[1], slice(start, stop))
+            ):
+                if chunk is None:
+                    _blank(out, put, slice(into.start // factor, -(-into.stop // factor)))
+                else:
+                    reduce_buckets(chunk[statistic], factor, out, into.start // factor, span, pick, put)
         except (ValueError, RuntimeError, OSError) as error:
             raise RunFormatError(
                 f"{self.storage}/{array.path} cannot be read for buckets {start} to {stop} ({error}). "
                 "The index can be rebuilt from the records, which are not affected."
             ) from error
-        buckets: Buckets = np.moveaxis(block, -1, 0).copy()
-        # Shards from before an entity came hold the fill value also where counts belong.
-        np.nan_to_num(buckets[:, _COUNTS], copy=False)
-        return buckets
 
     def all_summaries(self, level: int, start: int, stop: int) -> Buckets:
         """Return buckets of a level for every series, statistic by statistic: (buckets, 5, statistics * entities)."""
@@ -99,3 +105,9 @@ class FamilyReader:
         statistics = range(self.field.shape[0])
         parts = [self.summaries(level, start, stop, statistic, slice(None)) for statistic in statistics]
         return np.concatenate(parts, axis=2)
+
+
+def _blank(out: Rows, put: Any, buckets: slice) -> None:
+    """Say that nothing was recorded: of entities that came later."""
+    out[:3, put, buckets] = np.nan
+    out[3:, put, buckets] = 0

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from deeptracker.data_model.arrays import Field
 from deeptracker.data_model.errors import MissingFileError, RunFormatError
 from deeptracker.data_model.manifest import LogEntry
+from deeptracker.data_model.shards import ReadableArray
 from deeptracker.data_model.storage import Storage
 from deeptracker.data_model.tail import TailPiece, read_piece
 
@@ -27,7 +27,7 @@ class LogReader:
     def __init__(
         self,
         storage: Storage,
-        arrays: Mapping[str, zarr.Array[Any]],
+        arrays: Mapping[str, ReadableArray],
         entry: LogEntry,
         before: LogReader | None = None,
         renew: Renew | None = None,
@@ -78,7 +78,7 @@ class LogReader:
     def _sharded(self, key: str, start: int, stop: int, field: Field, index: tuple[Any, ...]) -> NDArray[Any]:
         array = self.arrays[key]
         try:
-            block = np.asarray(array.oindex[field.place(index, slice(start, stop))])
+            block = array.read(field.place(index, slice(start, stop)))
         except (ValueError, RuntimeError, OSError) as error:
             raise RunFormatError(
                 f"{self.storage}/{array.path} cannot be read for records {start} to {stop} ({error}). "

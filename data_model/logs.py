@@ -131,7 +131,7 @@ class Logs:
             start = min(until, entry.sharded) // entry.records_per_shard * entry.records_per_shard
             if name in ENTITY:
                 self._restore_levels(name, start)
-            reader = LogReader(self._storage, log.arrays, entry)
+            reader = LogReader(self._storage, log.readable, entry)
             columns = {key: reader.rows(key, start, until, field) for key, field in log.fields.items()}
             in_tail = start == entry.sharded and until == entry.records
             entry.axis.truncate(until)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from xarray.indexes import PandasIndex
 
 from deeptracker.data_model.axis import IterationAxis, Iterations
 from deeptracker.data_model.blocks import Groups
@@ -16,57 +17,82 @@ from deeptracker.data_model.errors import QueryError
 from deeptracker.data_model.reduction import AGGREGATES, FACTOR, MAX_LEVEL, combine_series
 
 Buckets = NDArray[np.floating[Any]]
-ReadBuckets = Callable[[int, int, int], Buckets]
-"""Takes (level, first bucket, last bucket) and returns (buckets, 5, entities)."""
+_MERGES = (4, 2, 1)
 
 
 @dataclass(frozen=True)
 class BucketRange:
-    """The buckets [first, stop) of a level."""
+    """The buckets [first, stop) of a level, or of so many of its buckets `merged` to one."""
 
     level: int
     first: int
     stop: int
+    merged: int = 1
+
+    @property
+    def span(self) -> int:
+        """How many records a bucket stands for, except perhaps the last."""
+        records: int = FACTOR**self.level * self.merged
+        return records
+
+
+ReadBuckets = Callable[[BucketRange], Buckets]
+"""Takes what `choose_buckets` returns, or a part of it, and returns (buckets, 5, entities)."""
 
 
 def choose_buckets(axis: IterationAxis, start: int, stop: int, buckets: int) -> BucketRange:
-    """Return the coarsest level that still gives `buckets` buckets over [start, stop), snapped outward.
+    """Return the coarsest buckets that are still `buckets` or more over [start, stop), snapped outward.
 
-    Between `buckets` and 8 * `buckets` of them; fewer only where there are fewer records, then one per record.
+    They are of a level, or 2 or 4 of its buckets merged to one, which spares whatever follows up to 8 times the
+    buckets that were asked for: there are at most about twice as many, and at most 8 times as many are read. Fewer
+    only where there are fewer records, then one per record.
     """
     if stop <= start:
         raise QueryError(f"The window [{start}, {stop}) is empty; its stop must lie above its start.")
     if buckets < 1:
         raise QueryError(f"{buckets} buckets were asked for; ask for 1 or more.")
     first, last = axis.record_range(start, stop)
-    for level in range(MAX_LEVEL, 0, -1):
-        span = FACTOR**level
-        if -(-last // span) - first // span >= buckets:
-            return BucketRange(level, first // span, -(-last // span))
+    for level in range(MAX_LEVEL, -1, -1):
+        for merged in _MERGES if level < MAX_LEVEL else (1,):  # beyond, float32 would not count exactly
+            span = FACTOR**level * merged
+            if -(-last // span) - first // span >= buckets:
+                return BucketRange(level, first // span, -(-last // span), merged)
     return BucketRange(0, first, last)
 
 
 def bucket_bounds(axis: IterationAxis, chosen: BucketRange) -> Iterations:
     """Return the iterations where the chosen buckets start, and where the last one stops: (buckets + 1,)."""
-    records = np.arange(chosen.first, chosen.stop + 1, dtype=np.int64) * FACTOR**chosen.level
+    records = np.arange(chosen.first, chosen.stop + 1, dtype=np.int64) * chosen.span
     return axis.bounds(np.minimum(records, axis.records))
 
 
+def labels(entity: str, values: Any) -> xr.Coordinates:
+    """Return the names or numbers of entities as a coordinate with an index, to give to `to_dataset`."""
+    values = np.asarray(values)
+    return xr.Coordinates.from_xindex(PandasIndex(values, entity, coord_dtype=values.dtype))
+
+
 def to_dataset(
-    read: ReadBuckets, axis: IterationAxis, chosen: BucketRange, variable: str, entity: str | None
+    read: ReadBuckets,
+    axis: IterationAxis,
+    chosen: BucketRange,
+    variable: str,
+    entity: str | None,
+    labelled: xr.Coordinates | None = None,
 ) -> xr.Dataset:
     """Read the chosen buckets into a Dataset of min, max, mean, count and nonfinite over (bucket, entity).
 
     Without an `entity` (a scalar) over (bucket,). Coordinates `start` and `stop` are iterations; `record_count` is
-    the number of records behind each bucket, which `count` falls short of where values are missing or not finite.
+    the number of records behind each bucket, which `count` falls short of where values are missing or not finite;
+    `labelled` names the entities.
     """
-    values = read(chosen.level, chosen.first, chosen.stop)
+    values = read(chosen)
     dims = ("bucket", entity) if entity else ("bucket",)
     data = {}
     for number, aggregate in enumerate(AGGREGATES):
         series = values[:, number] if entity else values[:, number, 0]
-        data[aggregate] = (dims, series.astype(np.int32) if aggregate in ("count", "nonfinite") else series)
-    return _dataset(data, axis, chosen, variable)
+        data[aggregate] = xr.Variable(dims, series.astype(np.int32) if aggregate in ("count", "nonfinite") else series)
+    return _dataset(data, axis, chosen, variable, labelled)
 
 
 def blocks_dataset(
@@ -81,27 +107,31 @@ def blocks_dataset(
     starts = [chosen.first, *range(-(-(chosen.first + 1) // step) * step, chosen.stop, step)]
     stops = [*starts[1:], chosen.stop]
     members = list(groups.values())
-    parts = [
-        combine_series(read(chosen.level, first, stop), members) for first, stop in zip(starts, stops, strict=True)
-    ]
+    spans = [replace(chosen, first=first, stop=stop) for first, stop in zip(starts, stops, strict=True)]
+    parts = [combine_series(read(span), members) for span in spans]
     data = {
-        aggregate: (("bucket", "block"), np.concatenate([part[aggregate] for part in parts]))
+        aggregate: xr.Variable(("bucket", "block"), np.concatenate([part[aggregate] for part in parts]))
         for aggregate in AGGREGATES
     }
-    found = _dataset(data, axis, chosen, variable)
-    counts = np.array([len(one) for one in members], np.int32)
-    return found.assign_coords(block=np.array(list(groups), dtype=object), members=("block", counts))
+    found = _dataset(data, axis, chosen, variable, labels("block", np.array(list(groups), dtype=object)))
+    return found.assign_coords(members=("block", np.array([len(one) for one in members], np.int32)))
 
 
-def _dataset(data: Any, axis: IterationAxis, chosen: BucketRange, variable: str) -> xr.Dataset:
+def _dataset(
+    data: dict[str, xr.Variable],
+    axis: IterationAxis,
+    chosen: BucketRange,
+    variable: str,
+    labelled: xr.Coordinates | None,
+) -> xr.Dataset:
     bounds = bucket_bounds(axis, chosen)
-    records = np.minimum(np.arange(chosen.first, chosen.stop + 1) * FACTOR**chosen.level, axis.records)
-    return xr.Dataset(
-        data,
-        coords={
-            "start": ("bucket", bounds[:-1]),
-            "stop": ("bucket", bounds[1:]),
-            "record_count": ("bucket", np.diff(records).astype(np.int32)),
-        },
-        attrs={"variable": variable, "level": chosen.level},
+    records = np.minimum(np.arange(chosen.first, chosen.stop + 1) * chosen.span, axis.records)
+    along = {"start": bounds[:-1], "stop": bounds[1:], "record_count": np.diff(records).astype(np.int32)}
+    # Given with their index, coordinates cost a fifth of what xarray takes to find out about them.
+    coordinates = {name: xr.Variable(("bucket",), one) for name, one in along.items()}
+    coords = xr.Coordinates(
+        {**coordinates, **(labelled.variables if labelled is not None else {})},
+        indexes=labelled.xindexes if labelled is not None else {},
     )
+    attributes = {"variable": variable, "level": chosen.level, "records_per_bucket": chosen.span}
+    return xr.Dataset(data, coords, attributes)

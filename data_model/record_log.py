@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from deeptracker.data_model.arrays import Field, create_array
 from deeptracker.data_model.axis import Iterations
 from deeptracker.data_model.manifest import LogEntry
+from deeptracker.data_model.shards import ReadableArray
 from deeptracker.data_model.storage import Storage
 from deeptracker.data_model.tail import FOLDER, write_piece
 from deeptracker.data_model.tree import ArrayTree
@@ -61,9 +61,9 @@ class RecordLog:
         return np.full((self.records, *field.shape), field.fill, field.dtype)
 
     @property
-    def arrays(self) -> dict[str, zarr.Array[Any]]:
-        """The arrays by name."""
-        return {key: self._tree[path] for key, path in self.paths.items()}
+    def readable(self) -> dict[str, ReadableArray]:
+        """What reads the arrays, by name."""
+        return {key: self._tree.readable(path) for key, path in self.paths.items()}
 
     def restore(self, columns: Mapping[str, NDArray[Any]], *, in_tail: bool) -> None:
         """Put the records behind the last full shard back into the buffer when recording resumes.

@@ -34,14 +34,6 @@ def summarise_records(values: NDArray[np.floating[Any]]) -> NDArray[np.floating[
     return out
 
 
-def records_as_buckets(values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Return raw records (records, series) in the form of buckets of one record, (records, 5, series)."""
-    values = np.ascontiguousarray(values)
-    out = np.empty((len(values), len(AGGREGATES), values.shape[1]), values.dtype)
-    _summarise(values, bits(values), missing_bits(values.dtype), 1, out)
-    return out
-
-
 def merge_buckets(buckets: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """Reduce `FACTOR` buckets to one: (buckets, 5, series) to (ceil(buckets / 8), 5, series); the last may be short."""
     buckets = np.ascontiguousarray(buckets)

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from deeptracker.data_model.axis import IterationAxis
 from deeptracker.data_model.blocks import Blocks, Groups, NetworkTree, Numbers
+from deeptracker.data_model.bucket_rows import reduce_levels
 from deeptracker.data_model.commit import Commit
 from deeptracker.data_model.errors import QueryError
 from deeptracker.data_model.families import ENTITY
 from deeptracker.data_model.images import Images
-from deeptracker.data_model.query import BucketRange, ReadBuckets, blocks_dataset, choose_buckets, to_dataset
-from deeptracker.data_model.reduction import AGGREGATES, FACTOR, merge_buckets, records_as_buckets
+from deeptracker.data_model.query import BucketRange, ReadBuckets, blocks_dataset, choose_buckets, labels, to_dataset
+from deeptracker.data_model.reduction import AGGREGATES
 from deeptracker.data_model.validation_results import CLASS_STATISTICS
 from deeptracker.data_model.vocabulary import ACTIVATIONS, CLASSES, FILTERS, LAYERS, SCALARS
 
@@ -40,6 +41,8 @@ class SeriesReader:
             OVERALL: list(CLASS_STATISTICS),
         }
         self._layer_numbers = {layer.name: number for number, layer in enumerate(manifest.layers)}
+        self._layer_names = np.array([*self._layer_numbers, None], dtype=object)[:-1]
+        self._all_layers = labels("layer", self._layer_names)
         self._tree = NetworkTree(manifest.layers)
 
     def layer_number(self, name: str) -> int:
@@ -80,13 +83,15 @@ class SeriesReader:
         if blocks is not None:
             groups = self._groups(family, blocks)
             wanted = np.unique(np.concatenate([np.empty(0, np.int64), *groups.values()]))
+            width = -(-width // chosen.merged)
             step = max(width, _VALUES_AT_ONCE // (len(AGGREGATES) * max(1, len(wanted))) // width * width)
             placed = {name: np.searchsorted(wanted, numbers) for name, numbers in groups.items()}
             return blocks_dataset(read_of(_contiguous(wanted)), axis, chosen, variable, placed, step)
         numbers = self._entities(family, number, entities)
         single = family in (SCALARS, OVERALL)
-        found = to_dataset(read_of(numbers), axis, chosen, variable, None if single else _ENTITY[family])
-        return found if single else found.assign_coords(self._labels(family, numbers))
+        if single:
+            return to_dataset(read_of(numbers), axis, chosen, variable, None)
+        return to_dataset(read_of(numbers), axis, chosen, variable, _ENTITY[family], self._labels(family, numbers))
 
     def _stored(self, family: str, number: int) -> tuple[Callable[[Any], ReadBuckets], IterationAxis, int]:
         """Return what reads buckets of some entities, the axis of the records, and how many records a shard has."""
@@ -94,10 +99,12 @@ class SeriesReader:
         statistic = 0 if family == SCALARS else number
 
         def read_of(entities: Any) -> ReadBuckets:
-            if reader is None:
-                width = len(np.arange(count)[entities])
-                return lambda level, first, stop: np.empty((0, len(AGGREGATES), width), np.float32)
-            return lambda level, first, stop: reader.summaries(level, first, stop, statistic, entities)
+            def read(part: BucketRange) -> NDArray[Any]:
+                if reader is None:
+                    return np.empty((0, len(AGGREGATES), len(np.arange(count)[entities])), np.float32)
+                return reader.summaries(part.level, part.first, part.stop, statistic, entities, part.merged)
+
+            return read
 
         return read_of, *((reader.entry.axis, reader.entry.records_per_shard) if reader else (IterationAxis(), 1))
 
@@ -106,12 +113,9 @@ class SeriesReader:
         series, axis = self._images.class_series()
 
         def read_of(columns: Any) -> ReadBuckets:
-            def read(level: int, first: int, stop: int) -> NDArray[Any]:
-                span = FACTOR**level
-                values = records_as_buckets(series[first * span : stop * span, number][:, columns])
-                for _ in range(level):
-                    values = merge_buckets(values)
-                return values
+            def read(part: BucketRange) -> NDArray[Any]:
+                values = series[part.first * part.span : part.stop * part.span, number][:, columns]
+                return reduce_levels(values.T, part.level, part.merged).transpose(2, 0, 1)
 
             return read
 
@@ -136,7 +140,7 @@ class SeriesReader:
     def _numbers(self, family: str, entities: Any) -> Any:
         count = self._commit.manifest.entity_count(family)
         if entities is None:
-            return slice(0, count)
+            return slice(0, count, 1)
         if isinstance(entities, slice):
             return slice(*entities.indices(count))
         numbers = np.array([self.layer_number(one) if isinstance(one, str) else int(one) for one in entities], np.int64)
@@ -153,11 +157,15 @@ class SeriesReader:
             raise QueryError(f"There is no class {unknown[0]!r}; this run has {', '.join(names) or 'none'}.")
         return np.array([names.index(one) if isinstance(one, str) else int(one) for one in entities], np.int64)
 
-    def _labels(self, family: str, entities: Any) -> dict[Any, Any]:
+    def _labels(self, family: str, entities: Any) -> xr.Coordinates:
         if family == FILTERS:
-            return {"filter": np.arange(entities.start, entities.stop) if isinstance(entities, slice) else entities}
-        known = self._images.class_names if family == CLASSES else list(self._layer_numbers)
-        return {_ENTITY[family]: np.array(known, dtype=object)[entities]}
+            numbers = np.arange(entities.start, entities.stop) if isinstance(entities, slice) else entities
+            return labels("filter", numbers)
+        if family == CLASSES:
+            return labels("class", np.array(self._images.class_names, dtype=object)[entities])
+        if isinstance(entities, slice) and entities == slice(0, len(self._layer_names), 1):
+            return self._all_layers
+        return labels("layer", self._layer_names[entities])
 
 
 def _contiguous(numbers: Numbers) -> Any:

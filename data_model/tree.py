@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from deeptracker.data_model.compression import compressors
 from deeptracker.data_model.node_metadata import METADATA, node_text, opened
 from deeptracker.data_model.presence import Grid, Widths, cut, widened
+from deeptracker.data_model.shards import ReadableArray, ZarrArray
 from deeptracker.data_model.storage import Storage
 
 ROOM = 1024
@@ -61,6 +62,10 @@ class ArrayTree:
         if not isinstance(node, zarr.Array):
             raise KeyError(path)
         return node
+
+    def readable(self, path: str) -> ReadableArray:
+        """Return what reads an array as it is now; KeyError where there is none."""
+        return ZarrArray(self[path])
 
     def resize(self, path: str, shape: tuple[int, ...]) -> zarr.Array[Any]:
         """Give an array another shape, and return it; what lies outside of the new shape is deleted."""
