@@ -40,9 +40,14 @@ def bits(values: NDArray[np.floating[Any]]) -> NDArray[np.unsignedinteger[Any]]:
     return values.view(np.uint32 if values.dtype.itemsize == 4 else np.uint64)
 
 
-def missing_bits(dtype: np.dtype[Any]) -> int:
-    """Return the bit pattern of "not recorded" for float32 or float64."""
-    return _MISSING_BITS[dtype.itemsize]
+def missing_bits(dtype: np.dtype[Any]) -> np.unsignedinteger[Any]:
+    """Return the bit pattern of "not recorded" for float32 or float64.
+
+    As wide as the values: compiled code compares a plain int with 64 unsigned bits as two floats, which are equal
+    for this pattern and that of a recorded NaN.
+    """
+    pattern = _MISSING_BITS[dtype.itemsize]
+    return np.uint32(pattern) if dtype.itemsize == 4 else np.uint64(pattern)
 
 
 def is_missing(values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:

@@ -10,6 +10,7 @@ import zarr
 from numpy.typing import NDArray
 
 from deeptracker.data_model import logs
+from deeptracker.data_model.missing import recorded
 from deeptracker.data_model.reduction import combine_series, merge_buckets, summarise_records
 from deeptracker.data_model.run import open_run
 from deeptracker.data_model.writer import RunWriter
@@ -120,3 +121,19 @@ def test_a_closed_run_has_all_its_levels_where_shards_hold_one_wholly(tmp_path: 
     record(tmp_path / "run", wild(9, 16 * 8 * 36), [16 * 8 * 36])
     levels = open_run(tmp_path / "run")._commit.families["layers"].entry.levels
     assert levels == [16 * 36, 72]
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_loss_that_is_not_a_number_is_counted_at_every_level(tmp_path: Path, closed: bool) -> None:
+    writer, count = start(tmp_path / "run"), 5000
+    loss = np.sin(np.arange(count))
+    loss[[17, 3000]] = np.nan, np.inf
+    writer.append_scalars(np.arange(count), {"loss": recorded(loss)})
+    writer.commit()
+    if closed:
+        writer.close()
+    for buckets in (1, 9, 70, 600, count):
+        found = open_run(tmp_path / "run").query("loss", buckets=buckets)
+        assert int(found["nonfinite"].sum()) == 2, buckets
+        assert int(found["count"].sum()) == count - 2
+    writer.close()
