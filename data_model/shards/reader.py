@@ -22,6 +22,10 @@ _LARGEST_FILE = 2**60
 _ATTEMPTS = 3
 
 
+class _EmptyFileError(Exception):
+    """A file without content, which zarr takes for one that was never written."""
+
+
 class Piece(NamedTuple):
     """A chunk's part in a selection: `chunk[within]` belongs at `result[into]`; without a chunk, the fill value."""
 
@@ -107,9 +111,10 @@ class ShardReader:
         for attempt in range(_ATTEMPTS):
             try:
                 return self._read_chunks(name, key, numbers)
-            except FileNotFoundError as error:
+            except (FileNotFoundError, _EmptyFileError) as error:
                 if self._required(shard):
-                    raise MissingFileError(missing(f"{self._storage}/{name}")) from error
+                    how = "empty" if isinstance(error, _EmptyFileError) else "missing"
+                    raise MissingFileError(missing(f"{self._storage}/{name}", how)) from error
                 return dict.fromkeys(numbers)
             except ValueError as error:
                 self._cache.forget(key)
@@ -139,6 +144,8 @@ class ShardReader:
             return known
         size = self.layout.index_bytes
         content = self._storage.read_range(name, 0 if self.layout.index_first else -size, size)
+        if not content:
+            raise _EmptyFileError(name)
         index = decode_index(content, self.layout)
         self._cache.put(key, index)
         return index

@@ -12,6 +12,7 @@ from deeptracker.data_model.errors import MissingFileError
 from deeptracker.data_model.presence import Presence, file_name, parse_file_name
 from deeptracker.data_model.root import read_root
 from deeptracker.data_model.run import open_run
+from deeptracker.data_model.shards import CHUNKS
 from deeptracker.data_model.storage import open_storage
 from deeptracker.data_model.vocabulary import Description, Layer
 from deeptracker.data_model.writer import RunWriter
@@ -78,6 +79,7 @@ def test_layers_that_came_late_are_missing_and_lost_files_are_an_error(tmp_path:
     values = open_run(tmp_path / "run").layers["first"].values
     assert np.isnan(values[:700, 4:]).all()
     np.testing.assert_array_equal(values[710:, 5], np.arange(710, 1050))
+    CHUNKS.clear()  # what was read is kept
     (tmp_path / "run/layers/level_0/value/c/0/1/50").unlink()  # records 800 to 815 of layers 4 and 5
     dataset = open_run(tmp_path / "run").layers["first"]
     with pytest.raises(MissingFileError, match="layers/level_0/value/c/0/1/50"):

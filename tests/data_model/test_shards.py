@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
 
+from deeptracker.data_model.errors import MissingFileError
 from deeptracker.data_model.shards import ChunkCache, ShardLayout, ShardReader
 from deeptracker.data_model.storage import LocalStorage
 
@@ -184,10 +185,23 @@ def test_notices_where_a_file_ends_early(tmp_path: Path, index_checked: bool) ->
     array[:] = np.sin(np.arange(64))
     file = tmp_path / "a/c/0"
     whole = file.read_bytes()
-    for length in range(len(whole)):
+    for length in range(1, len(whole)):  # an empty one counts as none, as for zarr
         file.write_bytes(whole[:length])
         with pytest.raises(ValueError, match="a/c/0"):
             reader(tmp_path).read((slice(None),))
+
+
+@pytest.mark.parametrize("how", ["missing", "empty"])
+def test_a_required_shard_that_was_lost_is_named(tmp_path: Path, how: str) -> None:
+    create(tmp_path, (128,), "float32", chunk=(32,), shard=(64,), fill=5)[:] = 1
+    file = tmp_path / "a/c/1"
+    file.unlink() if how == "missing" else file.write_bytes(b"")
+    known = reader(tmp_path)
+    assert known.read((slice(60, 68),)).tolist() == [1] * 4 + [5] * 4
+    strict = ShardReader(LocalStorage(tmp_path), "a", known.layout, "test", lambda shard: shard == (1,), ChunkCache(0))
+    assert strict.read((slice(0, 64),)).tolist() == [1] * 64
+    with pytest.raises(MissingFileError, match=f"a/c/1 is {how}"):
+        strict.read((slice(60, 68),))
 
 
 def test_an_index_that_lies_asks_for_no_memory(tmp_path: Path) -> None:
