@@ -62,6 +62,7 @@ body {{ background-color: {theme.page}; }}
 @media (prefers-reduced-motion: reduce) {{ #loader .spinner {{ width: 100%; animation: none; opacity: .6; }} }}
 """
 
+
 BAR = {
     # These two keep Material from painting the bar's widgets white on the accent colour.
     "bgcolor": "primary.contrastText",
