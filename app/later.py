@@ -16,4 +16,8 @@ def once_shown(callback: Callable[[], None]) -> None:
     if document is None or document.session_context is None:
         callback()
         return
-    pn.state.onload(lambda: document.add_next_tick_callback(callback))
+
+    def schedule() -> None:
+        document.add_next_tick_callback(callback)
+
+    pn.state.onload(schedule)
