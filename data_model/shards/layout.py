@@ -22,7 +22,7 @@ class ShardLayout:
     """Shapes of an array, of its shards and of the chunks in them, and how bytes become values.
 
     `compressed` chunks are blosc's; `checked` ones end with a crc32c of what is before it, as do indexes that are
-    `index_checked`. Follows https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.html.
+    `index_checked`. Follows the sharding codec of the zarr specification, version 3.
     """
 
     shape: Coordinates
