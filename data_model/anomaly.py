@@ -19,14 +19,27 @@ class Kind(StrEnum):
     IMAGE = "image"
 
 
+class Standing(StrEnum):
+    """What a finding is worth for an episode (see `episodes`).
+
+    A `CERTAIN` one (something that is never right) and a `STRONG` one make an episode by themselves, a `WEAK` one does
+    in company of another, and a `WITNESS` only tells what went along with it.
+    """
+
+    CERTAIN = "certain"
+    STRONG = "strong"
+    WEAK = "weak"
+    WITNESS = "witness"
+
+
 @dataclass(frozen=True, slots=True)
 class Anomaly:
     """One finding of one rule.
 
     `start` and `stop` are the iterations [start, stop) it spans. `index` is the entity's number among its
     kind (position of the scalar, layer or class, number of the filter over the network, position of the image
-    in the validation results). `score` is the rule's own measure of how unusual it is; scores of different
-    rules do not compare.
+    in the validation results; of what lies in no single one, -1). `score` is the rule's own measure of how unusual it
+    is; scores of different rules do not compare. `standing` says whether it makes an episode.
     """
 
     rule: str
@@ -37,6 +50,7 @@ class Anomaly:
     stop: int
     score: float
     message: str
+    standing: Standing = Standing.WITNESS
 
     def clip(self, iterations: tuple[int, int] | None) -> Anomaly | None:
         """Return the part inside `iterations` [start, stop), or None where nothing of it lies inside."""

@@ -11,6 +11,7 @@ import pandas as pd
 from deeptracker.data_model.anomaly import Anomaly, in_order, to_frame
 from deeptracker.data_model.errors import QueryError
 from deeptracker.data_model.rules import Rule, RunData, Window, find_rules
+from deeptracker.data_model.rules.base import Follower
 
 
 class RuleFailedWarning(UserWarning):
@@ -60,6 +61,43 @@ def detect(run: RunData, rules: Iterable[str | Rule] | None = None, iterations: 
     return Detection(in_order(found), failures)
 
 
+class Following:
+    """Runs rules over a growing run again and again; rules that can look only at what is new.
+
+    The answer of `update` is that of `detect`. A rule whose thresholds have changed starts anew, and so do all where
+    records were cut off, or images were given another class.
+    """
+
+    def __init__(self, rules: Iterable[str | Rule] | None = None) -> None:
+        """Take the rules, as `detect` does; QueryError for an unknown one."""
+        self.rules = chosen_rules(rules)
+        self._broken = dict(find_rules().failures) if rules is None else {}
+        self._followers: dict[str, tuple[object, Follower]] = {}
+
+    def update(self, run: RunData) -> Detection:
+        """Return everything that the rules find in the run as it is now."""
+        history = _history(run)
+        found: list[Anomaly] = []
+        failures = dict(self._broken)
+        for rule in self.rules:
+            state = (history, *(getattr(rule, name) for name in rule.thresholds()))
+            known = self._followers.get(rule.name)
+            follower = known[1] if known and known[0] == state else rule.follow()
+            self._followers[rule.name] = (state, follower)
+            try:
+                found += follower.update(run)
+            except Exception as error:  # noqa: BLE001 - as in detect
+                failures[rule.name] = f"{type(error).__name__}: {error}"
+                del self._followers[rule.name]  # it may have stopped halfway
+        return Detection(in_order(found), failures)
+
+
+def _history(run: RunData) -> tuple[object, ...]:
+    """Return what changes when something of the past has changed."""
+    cuts = sum(note.get("key") == "cut" for note in getattr(run, "notes", ()))
+    return (id(run), cuts, len(getattr(run, "relabelled", ())))
+
+
 def find_anomalies(run: RunData, rules: Iterable[str | Rule] | None = None, iterations: Window = None) -> pd.DataFrame:
     """Return what the rules find as a table (rule, kind, entity, start, stop, score, message), in order of
     time.
@@ -68,6 +106,11 @@ def find_anomalies(run: RunData, rules: Iterable[str | Rule] | None = None, iter
     [start, stop). A rule that fails is named in a `RuleFailedWarning`.
     """
     detection = detect(run, rules, iterations)
-    for name, reason in detection.failures.items():
-        warnings.warn(f"The rule {name} could not look: {reason}", RuleFailedWarning, stacklevel=2)
+    warn_of(detection)
     return to_frame(detection.anomalies)
+
+
+def warn_of(detection: Detection) -> None:
+    """Name each rule that failed in a `RuleFailedWarning`."""
+    for name, reason in detection.failures.items():
+        warnings.warn(f"The rule {name} could not look: {reason}", RuleFailedWarning, stacklevel=3)

@@ -29,6 +29,9 @@ from deeptracker.data_model.vocabulary import ACTIVATIONS, LAYERS, SCALARS, Desc
 if TYPE_CHECKING:
     from deeptracker.data_model.cube import EventCube
 
+if TYPE_CHECKING:
+    from deeptracker.data_model.episodes import Episode
+
 _SILENCE = 120.0
 """Seconds after which a writer on another host, which nobody here can ask, counts as gone."""
 
@@ -324,6 +327,22 @@ class Run(param.Parameterized):
         from deeptracker.data_model.detection import find_anomalies
 
         return find_anomalies(self, rules=rules, iterations=iterations)
+
+    def episodes(self, rules: Sequence[Any] | None = None, iterations: tuple[int, int] | None = None) -> list[Episode]:
+        """Return the episodes that touch the window, the most important first: findings that belong together.
+
+        Each says where it began, what followed, and what it rests on, in a few sentences (`text`). `rules` as for
+        `anomalies`. A rule that fails is named in a `RuleFailedWarning`.
+        """
+        from deeptracker.data_model.detection import detect, warn_of
+        from deeptracker.data_model.episodes import episodes
+
+        detection = detect(self, rules)
+        warn_of(detection)
+        validations = np.asarray(self.validation["iteration"].values, np.int64)
+        found = episodes(detection.anomalies, validations, len(self.layer_list))
+        first, stop = iterations or self.iterations
+        return [one for one in found if one.start < stop and one.stop > first]
 
     def view(self, **options: Any) -> Any:
         """Return the linked views of the run, for a notebook's cell; what draws them comes with `deeptracker[viewer]`.

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import param
 import xarray as xr
 
-from deeptracker.data_model.anomaly import Anomaly, Kind
+from deeptracker.data_model.anomaly import Anomaly, Kind, Standing
 from deeptracker.data_model.flip_counts import FlipCounts
 from deeptracker.data_model.validation_results import ValidationResults
 from deeptracker.data_model.vocabulary import Layer, Statistic
@@ -28,6 +28,8 @@ class RunData(Protocol):
     def scalar_names(self) -> Sequence[str]: ...  # noqa: D102
     @property
     def scalars(self) -> xr.Dataset: ...  # noqa: D102
+    @property
+    def layers(self) -> xr.Dataset: ...  # noqa: D102
     @property
     def filters(self) -> xr.Dataset: ...  # noqa: D102
     @property
@@ -46,13 +48,19 @@ class RunData(Protocol):
     def result_portions(self) -> Iterator[tuple[npt.NDArray[np.int64], ValidationResults]]: ...  # noqa: D102
 
 
+class Follower(Protocol):
+    """Follows one run with one rule: each `update` looks at what is new, and returns all that was found so far."""
+
+    def update(self, run: RunData) -> list[Anomaly]: ...  # noqa: D102
+
+
 class Rule(param.Parameterized):
     """A rule of the anomaly search. A new rule is one new file with one subclass in this folder.
 
     A subclass sets `name` (the rule's name in the table), `kind` (of the entities it judges), `title` (for
     people) and `source` (where the rule and its thresholds come from). Its other Params are its thresholds:
     they need `doc` and `bounds`, and become its controls in the app. `landmark` marks rules that find
-    landmarks, not anomalies.
+    landmarks, not anomalies; `standing` is what its findings are worth for an episode.
 
     The answer for a window is the answer for the whole run, clipped to the window: what a rule says about an
     iteration rests on what was recorded there and before (and for some rules a stated number of records
@@ -64,19 +72,56 @@ class Rule(param.Parameterized):
     title: ClassVar[str]
     source: ClassVar[str]
     landmark: ClassVar[bool] = False
+    standing: ClassVar[Standing] = Standing.WITNESS
 
     @abstractmethod
     def find(self, run: RunData, iterations: Window = None) -> list[Anomaly]:
         """Return what the rule finds in `iterations` [start, stop), or in the whole run."""
+
+    def follow(self) -> Follower:
+        """Return what follows a growing run, with the same answer as `find`; by default it searches anew each time."""
+        return _Again(self)
 
     @classmethod
     def thresholds(cls) -> list[str]:
         """Return the names of the rule's own Params, in the order of their definition."""
         return [name for name in cls.param if name != "name"]
 
-    def anomaly(self, entity: str, index: int, span: tuple[int, int], score: float, message: str) -> Anomaly:
-        """Return one finding of this rule."""
-        return Anomaly(self.name, self.kind, entity, int(index), int(span[0]), int(span[1]), float(score), message)
+    def anomaly(
+        self,
+        entity: str,
+        index: int,
+        span: tuple[int, int],
+        score: float,
+        message: str,
+        standing: Standing | None = None,
+    ) -> Anomaly:
+        """Return one finding of this rule; its standing is the rule's, unless another is given."""
+        begin, end = int(span[0]), int(span[1])
+        worth = standing or self.standing
+        return Anomaly(self.name, self.kind, entity, int(index), begin, end, float(score), message, worth)
+
+
+class FollowedRule(Rule):
+    """A rule that is told by what follows a run: its answer is that of following it from the beginning."""
+
+    @abstractmethod
+    def follow(self) -> Follower:
+        """Return what follows a growing run."""
+
+    def find(self, run: RunData, iterations: Window = None) -> list[Anomaly]:
+        """Return what the rule finds in `iterations` [start, stop), or in the whole run."""
+        return clip(self.follow().update(run), iterations)
+
+
+class _Again:
+    """Follows a run by searching it anew."""
+
+    def __init__(self, rule: Rule) -> None:
+        self._rule = rule
+
+    def update(self, run: RunData) -> list[Anomaly]:
+        return self._rule.find(run)
 
 
 def clip(anomalies: list[Anomaly], iterations: Window) -> list[Anomaly]:

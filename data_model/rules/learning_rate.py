@@ -9,7 +9,7 @@ import numpy.typing as npt
 import param
 import xarray as xr
 
-from deeptracker.data_model.anomaly import Anomaly, Kind
+from deeptracker.data_model.anomaly import Anomaly, Kind, Standing
 from deeptracker.data_model.rules.base import Rule, RunData, Window, clip
 
 
@@ -63,6 +63,8 @@ class LearningRateChange(Rule):
         found = []
         for first, last in changes(values, self.ratio):
             old, new = float(values[first - 1]), float(values[last])
+            if not self._wanted(old, new):
+                continue
             smallest = np.finfo(np.float64).tiny
             score = abs(np.log(max(new, smallest) / max(old, smallest)))
             way = "rose" if new > old else "fell"
@@ -70,3 +72,22 @@ class LearningRateChange(Rule):
             message = f"{name} {way} from {old:g} to {new:g}{gradual}"
             found.append(self.anomaly(name, index, (iteration[first], iteration[last] + 1), score, message))
         return found
+
+    def _wanted(self, old: float, new: float) -> bool:
+        """Whether a change from `old` to `new` is one that is looked for."""
+        return True
+
+
+class LearningRateRise(LearningRateChange):
+    """The learning rate is suddenly several times as high. Schedules lower it at once, but raise it in small steps."""
+
+    name = param.String(default="learning_rate_rise", constant=True, doc="The rule's name in the table.")
+    title: ClassVar[str] = "Learning rate far up"
+    source: ClassVar[str] = "The rate of a warm-up rises by less than this from step to step, from its second step on"
+    landmark: ClassVar[bool] = False
+    standing: ClassVar[Standing] = Standing.CERTAIN
+
+    ratio = param.Number(default=3.0, bounds=(1.5, 1000), doc="Factor between two records above which it is a rise.")
+
+    def _wanted(self, old: float, new: float) -> bool:
+        return new > old > 0

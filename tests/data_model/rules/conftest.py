@@ -60,6 +60,11 @@ class FakeRun:
         return xr.Dataset(values, coords={"iteration": self.iteration})
 
     @property
+    def layers(self) -> xr.Dataset:
+        values = {name: (("iteration", "layer"), series) for name, series in self.layer_values.items()}
+        return xr.Dataset(values, coords={"iteration": self.iteration})
+
+    @property
     def filters(self) -> xr.Dataset:
         values = {name: (("iteration", "filter"), series) for name, series in self.filter_values.items()}
         return xr.Dataset(values, coords={"iteration": self.iteration})

@@ -3,7 +3,8 @@ apart."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +15,25 @@ import pytest
 
 from deeptracker.data_model import rules as folder
 from deeptracker.data_model.anomaly import COLUMNS, Anomaly, Kind
-from deeptracker.data_model.detection import RuleFailedWarning, detect, find_anomalies
+from deeptracker.data_model.detection import Following, RuleFailedWarning, chosen_rules, detect, find_anomalies
 from deeptracker.data_model.errors import QueryError
 from deeptracker.data_model.rules import Rule, find_rules
 from deeptracker.data_model.rules.base import clip, spans
+from deeptracker.data_model.run import Run, open_run
+from deeptracker.data_model.writer import RunWriter
+from tests.data_model.rules.eventful import ITERATIONS, History
 
 ALL = sorted(find_rules().rules)
 each_rule = pytest.mark.parametrize("name", ALL)
 
 
-@pytest.fixture
-def eventful(fake_run: Callable[..., Any]) -> Any:
-    """Synthetic: something for every rule, at places spread over 1200 iterations."""
-    random = np.random.default_rng(5)
-    iteration = np.arange(0, 3600, 3)
-    loss = np.exp(random.normal(-1, 0.1, 1200))
-    loss[[300, 301, 700, 1111]] *= 40
-    loss[500:520] = np.nan
-    rate = np.repeat([0.1, 0.01, 0.01, 0.001], 300)
-    bad = np.zeros((1200, 3))
-    bad[650:720, 1] = 4
-    change = np.exp(random.normal(-7, 0.3, (1200, 40))).astype(np.float32)
-    change[[100, 101, 640, 900, 1199], [3, 3, 25, 39, 0]] *= 50
-    correct = np.repeat(random.integers(0, 2, (20, 30)), 6, axis=0).astype(np.int8)
-    return fake_run(
-        iteration=iteration,
-        scalar_values={"loss": loss, "learning_rate": rate},
-        layer_values={"weight_nonfinite": bad},
-        filter_values={"relative_change_l2": change},
-        filter_layer=np.repeat([0, 1], 20).astype(np.int32),
-        correct=correct,
-        validation_iteration=np.arange(20, 3600, 30),
-    )
+@pytest.fixture(scope="module")
+def eventful(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    history, path = History(), tmp_path_factory.mktemp("runs") / "eventful"
+    writer = history.begin(path)
+    history.write(writer, 0, ITERATIONS)
+    writer.close()
+    return open_run(path)
 
 
 def places(anomalies: list[Anomaly]) -> list[tuple[str, str, int, int]]:
@@ -71,9 +59,38 @@ def test_the_rule_finds_something_and_a_window_is_the_whole_answer_clipped(name:
     rule = find_rules().rules[name]()
     whole = rule.find(eventful)
     assert whole
-    for window in [(0, 3600), (901, 903), (1500, 1510), (1949, 2160), (300, 310), (2100, 3600), (1, 2)]:
+    for window in [(0, 2400), (601, 603), (1500, 1510), (1309, 1720), (300, 310), (2100, 2400), (1, 2)]:
         expected = clip(whole, window)
         assert places(rule.find(eventful, window)) == places(expected), window
+
+
+@pytest.mark.parametrize("splits", [(700, 1237, 1238, 1999), (31, 32, 33, 1120, 1300, 1501), (2400,)])
+def test_every_rule_follows_a_growing_run_to_the_answer_it_has_at_once(tmp_path: Path, splits: Sequence[int]) -> None:
+    history, following = History(), Following()
+    writer = history.begin(tmp_path / "run")
+    run = open_run(tmp_path / "run")
+    for start, stop in itertools.pairwise([0, *splits, ITERATIONS] if splits[-1] < ITERATIONS else [0, *splits]):
+        history.write(writer, start, stop)
+        run.refresh()
+        assert following.update(run) == detect(run)
+    assert {found.rule for found in following.update(run).anomalies} == set(ALL)
+    writer.close()
+
+
+def test_a_changed_threshold_and_a_cut_run_are_followed_anew(tmp_path: Path) -> None:
+    history, rules = History(), chosen_rules(["loss_change", "frozen_layer"])
+    writer = history.begin(tmp_path / "run")
+    history.write(writer, 0, 2000)
+    writer.close()
+    run, following = open_run(tmp_path / "run"), Following(rules)
+    assert {found.rule for found in following.update(run).anomalies} == {"loss_change", "frozen_layer"}
+    rules[1].fewest = 5000
+    assert {found.rule for found in following.update(run).anomalies} == {"loss_change"}
+    writer = RunWriter.resume(tmp_path / "run", before=1250)
+    writer.commit()
+    run.refresh()
+    assert following.update(run) == detect(run, rules)
+    writer.close()
 
 
 @each_rule

@@ -1,0 +1,113 @@
+"""Episodes: findings that belong together in time, with where they began and what went along with them.
+
+A finding that is certain or strong makes an episode, a weak one only in company: another finding begins near it.
+(Alone, weak ones are what chance brings.) Findings whose spans lie within `GAP` iterations are one episode. A
+validation may show what happened at any time since the one before, so its findings reach back as far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deeptracker.data_model.anomaly import Anomaly, Kind, Standing
+
+COMPANY, GAP = 25, 100
+"""Iterations within which a weak finding needs another one, and within which findings are one episode."""
+REACH = 1000
+"""Iterations of a finding that still tell of its beginning: what starts later makes an episode of its own."""
+VALIDATION = "validation"
+
+
+@dataclass(frozen=True)
+class Episode:
+    """Findings that belong together; `findings` in order of time, those that made the episode and those beside it.
+
+    `place` is the kind of place where it began ("run", "layer", "class" or "validation") and `entities` its names.
+    `score` ranks episodes; `repeat` says that the same rules have found the same before. `text` are a few sentences.
+    """
+
+    start: int
+    stop: int
+    place: str
+    entities: tuple[str, ...]
+    score: float
+    findings: tuple[Anomaly, ...]
+    witnesses: tuple[Anomaly, ...] = ()
+    repeat: bool = False
+    text: tuple[str, ...] = ()
+    headlines: tuple[tuple[str, tuple[str, ...]], ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the episode as plain JSON values."""
+        plain = {name: getattr(self, name) for name in ("start", "stop", "place", "score", "repeat")}
+        findings = [asdict(one) for one in (*self.findings, *self.witnesses)]
+        return {**plain, "entities": list(self.entities), "text": list(self.text), "findings": findings}
+
+
+def of_validation(found: Anomaly) -> bool:
+    """Whether a finding was made at a validation."""
+    return found.kind in (Kind.CLASS, Kind.IMAGE) or found.entity == VALIDATION
+
+
+def begins(found: Anomaly, validations: npt.NDArray[np.int64]) -> int:
+    """Return the earliest iteration at which what was found can have happened."""
+    if not of_validation(found):
+        return found.start
+    place = int(np.searchsorted(validations, found.start, "left"))
+    before = int(validations[place - 1]) + 1 if place else found.start
+    return max(before, found.start - REACH)
+
+
+def accompanied(findings: Sequence[Anomaly], validations: npt.NDArray[np.int64]) -> list[Anomaly]:
+    """Return what makes episodes: weak findings only where another one begins while they last, or next to them."""
+    candidates = [one for one in findings if one.standing != Standing.WITNESS]
+    first = np.array([begins(one, validations) for one in candidates], np.int64)
+    last = np.array([min(one.stop, one.start + COMPANY) for one in candidates], np.int64)
+    # Those within COMPANY of mine: all that begin before it ends, less those that end before it begins.
+    begun = np.searchsorted(np.sort(first), last + COMPANY, "right")
+    over = np.searchsorted(np.sort(last), first - COMPANY, "left")
+    return [
+        one for one, near in zip(candidates, begun - over, strict=True) if one.standing != Standing.WEAK or near > 1
+    ]
+
+
+def episodes(anomalies: Iterable[Anomaly], validations: npt.NDArray[np.int64], layers: int) -> list[Episode]:
+    """Gather a run's anomalies into episodes, the most important first.
+
+    `validations` are their iterations, `layers` is how many the network has.
+    """
+    from deeptracker.data_model.episode_place import places, score_of
+    from deeptracker.data_model.episode_text import sentences
+
+    everything = list(anomalies)
+    witnesses = [one for one in everything if one.standing == Standing.WITNESS]
+    known: set[tuple[str, str]] = set()
+    found = []
+    for part in _gathered(accompanied(everything, validations), validations):
+        start, stop = part[0].start, max(one.stop for one in part)
+        beside = tuple(one for one in witnesses if start - GAP <= one.start <= min(stop, start + REACH))
+        ranked = places(part, layers)
+        place, entities = ranked[0]
+        said = {(one.rule, one.entity) for one in part}
+        repeat = said <= known and not any(one.standing == Standing.CERTAIN for one in part)
+        known |= said
+        episode = Episode(start, stop, place, entities, score_of(part), tuple(part), beside, repeat, (), tuple(ranked))
+        found.append(replace(episode, text=sentences(episode)))
+    return sorted(found, key=lambda one: (one.repeat, -one.score, one.start))
+
+
+def _gathered(findings: Sequence[Anomaly], validations: npt.NDArray[np.int64]) -> list[list[Anomaly]]:
+    parts: list[list[Anomaly]] = []
+    reached = 0
+    for one in sorted(findings, key=lambda one: (begins(one, validations), one.start)):
+        if not parts or begins(one, validations) > reached + GAP:
+            parts.append([])
+            reached = 0
+        parts[-1].append(one)
+        reached = max(reached, min(one.stop, one.start + REACH))
+    return [sorted(part, key=lambda one: (one.start, one.rule, one.index)) for part in parts]
