@@ -1,4 +1,4 @@
-"""Synthetic: a recorded run with something in it for every rule, spread over its iterations; it can be written in parts."""
+"""Synthetic: a recorded run with something in it for every rule; it can be written in parts."""
 
 from __future__ import annotations
 
