@@ -1,27 +1,26 @@
-"""The runs below the served folders: finding them, what is said of each, and which of them may be opened."""
+"""The runs below the served folders and buckets: finding them, what is said of each, and which may be opened."""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from deeptracker.app.buckets import find_stored
+from deeptracker.app.places import AT_ONCE, DEPTH, Where, find_runs, folder_size, resolve, root_of, way_to
 from deeptracker.data_model.errors import DeepTrackerError, NotARunError
 from deeptracker.data_model.run import Run, open_run
+from deeptracker.data_model.storage import ROOT, Place, open_storage
 
-RUN_FILE = "zarr.json"
-"""What makes a folder look like a run; whether it is one, only opening it tells."""
-DEPTH = 4
-"""Levels of folders below a served folder that are searched for runs."""
-MOST_FOLDERS = 20_000
-"""Folders looked into in one search, so that a home folder given by mistake does not hang the page."""
 FRESH_SECONDS = 3.0
 """How long one search answers every page that asks."""
+FRESH_SECONDS_STORED = 20.0
+"""The same where a search asks a bucket, which takes its time and its price."""
 SPARKLINE_POINTS = 120
 
 
@@ -34,7 +33,7 @@ class Entry:
     """
 
     key: str
-    path: Path
+    path: Where
     name: str
     model: str = ""
     state: str = ""
@@ -43,45 +42,6 @@ class Entry:
     size: int = 0
     sparkline: tuple[tuple[float, float], ...] = ()
     problem: str = ""
-
-
-def find_runs(root: Path, depth: int = DEPTH) -> list[Path]:
-    """Return the folders at or below `root` that look like runs, without following a link out of it or in circles."""
-    top = root.resolve()
-    found: list[Path] = []
-    seen: set[Path] = set()
-    waiting = [(top, 0)]
-    while waiting and len(seen) < MOST_FOLDERS:
-        folder, level = waiting.pop(0)
-        if folder in seen:
-            continue
-        seen.add(folder)
-        if os.path.lexists(folder / RUN_FILE):
-            found.append(folder)
-        elif level < depth:
-            waiting += [(inner, level + 1) for inner in _folders(folder) if inner.is_relative_to(top)]
-    return sorted(found)
-
-
-def _folders(folder: Path) -> list[Path]:
-    try:
-        with os.scandir(folder) as entries:
-            names = [entry.path for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
-        return [Path(name).resolve() for name in sorted(names)]
-    except (OSError, RuntimeError):  # unreadable, gone meanwhile, or a circle of links
-        return []
-
-
-def folder_size(path: Path) -> int:
-    """Return the bytes of all files below a folder; what cannot be read counts nothing."""
-    total = 0
-    for folder, _, files in os.walk(path):
-        for name in files:
-            try:
-                total += os.lstat(os.path.join(folder, name)).st_size
-            except OSError:  # gone since it was listed
-                continue
-    return total
 
 
 def sparkline(run: Run, points: int = SPARKLINE_POINTS) -> tuple[tuple[float, float], ...]:
@@ -99,72 +59,73 @@ def sparkline(run: Run, points: int = SPARKLINE_POINTS) -> tuple[tuple[float, fl
 
 
 class Library:
-    """The runs below some folders, for all sessions of the server."""
+    """The runs below some folders and buckets, for all sessions of the server."""
 
-    def __init__(self, roots: Iterable[str | Path]) -> None:
-        self.roots = list(dict.fromkeys(Path(root).resolve() for root in roots))
+    def __init__(self, roots: Iterable[Place]) -> None:
+        self.roots: list[Where] = list({str(root): root for root in map(root_of, roots)}.values())
         self.labels = _labels(self.roots)
         self._lock = threading.Lock()
-        self._known: dict[Path, tuple[tuple[int, int], Entry]] = {}
+        self._known: dict[str, tuple[object, Entry]] = {}
         self._entries: list[Entry] = []
         self._searched_at = float("-inf")
+        local = all(isinstance(root, Path) for root in self.roots)
+        self._fresh = FRESH_SECONDS if local else FRESH_SECONDS_STORED
 
     def entries(self) -> list[Entry]:
         """Return every run, most recently written first; one that cannot be opened says why."""
         with self._lock:
-            if time.monotonic() - self._searched_at > FRESH_SECONDS:
-                paths = dict.fromkeys(path for root in self.roots for path in find_runs(root))
-                self._entries = sorted(map(self._entry, paths), key=lambda entry: -entry.committed_at)
+            if time.monotonic() - self._searched_at > self._fresh:
+                with ThreadPoolExecutor(AT_ONCE) as threads:
+                    found = [entry for root in self.roots for entry in self._below(root, threads)]
+                unique = {str(entry.path): entry for entry in found}.values()
+                self._entries = sorted(unique, key=lambda entry: -entry.committed_at)
                 self._searched_at = time.monotonic()
             return self._entries
 
-    def key(self, path: Path) -> str:
+    def _below(self, root: Where, threads: ThreadPoolExecutor) -> list[Entry]:
+        if isinstance(root, Path):
+            return [self._entry(path) for path in find_runs(root)]
+        try:
+            return list(threads.map(self._entry, find_stored(root, DEPTH, threads)))
+        except DeepTrackerError as error:  # A store that does not answer takes no other down.
+            return [Entry(self.key(root), root, root.name, problem=str(error))]
+
+    def key(self, place: Where) -> str:
         """Return the name of a run in links: the served folder's name and the way from there."""
         for root, label in zip(self.roots, self.labels, strict=True):
-            if path.is_relative_to(root):
-                inner = path.relative_to(root).as_posix()
-                return label if inner == "." else f"{label}/{inner}"
-        raise NotARunError(f"{path} is in none of the served folders.")
+            inner = way_to(root, place)
+            if inner is not None:
+                return f"{label}/{inner}" if inner else label
+        raise NotARunError(f"{place} is in none of the served folders.")
 
-    def find(self, text: str) -> Path:
-        """Return the folder that a link names: a key, or a full path. Only what is inside a served folder.
+    def find(self, text: str) -> Where:
+        """Return the place that a link names: a key, a full path or a URL. Only what is inside a served folder.
 
         Raises NotARunError for anything else, without telling whether it exists.
         """
-        for candidate, root in self._candidates(text):
+        for root, label in zip(self.roots, self.labels, strict=True):
             try:
-                path = candidate.resolve()
-                if path.is_relative_to(root) and path.is_dir():
-                    return path
+                found = resolve(root, label, text)
             except (OSError, ValueError, RuntimeError):  # over-long, NUL, a circle of links
                 continue
+            if found is not None:
+                return found
         shown = text if len(text) <= 200 else text[:200] + "…"
         raise NotARunError(
             f"There is no run {shown!r} in the folders served here. Go back to the list of runs and pick one."
         )
 
-    def _candidates(self, text: str) -> list[tuple[Path, Path]]:
-        found = [(Path(text), root) for root in self.roots if os.path.isabs(text)]
-        for root, label in zip(self.roots, self.labels, strict=True):
-            if text == label or text.startswith(f"{label}/"):
-                found.append((root / text[len(label) + 1 :].lstrip("/"), root))
-        return found
-
-    def _entry(self, path: Path) -> Entry:
-        try:
-            status = (path / RUN_FILE).stat()
-            version = (status.st_mtime_ns, status.st_size)
-        except OSError:
-            version = (0, 0)
-        known = self._known.get(path)
+    def _entry(self, place: Where) -> Entry:
+        version = open_storage(place).stamp(ROOT)
+        known = self._known.get(str(place))
         # What is being recorded may be interrupted without writing anything more: that one is asked again.
         if known is None or known[0] != version or known[1].state == "recording" or known[1].problem:
-            self._known[path] = (version, describe(path, self.key(path)))
-        return self._known[path][1]
+            known = self._known[str(place)] = (version, describe(place, self.key(place)))
+        return known[1]
 
 
-def describe(path: Path, key: str) -> Entry:
-    """Return what the library says of the run at `path`, whatever is wrong with it."""
+def describe(path: Where, key: str) -> Entry:
+    """Return what the library says of a run, whatever is wrong with it."""
     try:
         run = open_run(path)
         return Entry(
@@ -184,7 +145,7 @@ def describe(path: Path, key: str) -> Entry:
         return Entry(key, path, path.name, problem=f"This run cannot be read ({type(error).__name__}: {error}).")
 
 
-def _labels(roots: Sequence[Path]) -> list[str]:
+def _labels(roots: Sequence[Where]) -> list[str]:
     labels: list[str] = []
     for root in roots:
         base, number = root.name or "root", 2

@@ -7,12 +7,12 @@ import panel as pn
 
 from deeptracker.app.library import Library
 from deeptracker.app.pages import Pages
+from deeptracker.app.places import split_places
 
 
 def roots() -> list[str]:
-    """Return the folders to serve: the command's own, the environment's, or `runs` where the server started."""
-    given = sys.argv[1:] or os.environ.get("DEEPTRACKER_RUNS", "").split(os.pathsep)
-    return [path for path in given if path] or ["runs"]
+    """Return what to serve: the command's own, the environment's, or `runs` where the server started."""
+    return sys.argv[1:] or split_places(os.environ.get("DEEPTRACKER_RUNS", "")) or ["runs"]
 
 
 # One library for all sessions of the server: this file itself runs once for each.

@@ -48,7 +48,7 @@ _servers: dict[str, BackgroundServer] = {}
 
 def address(run: Run, theme: str, views: Sequence[str] | None) -> str:
     """Return where this process serves the run's page, starting its server the first time."""
-    place = str(run.path.resolve() if run.path else run.url)
+    place = str(run.path.resolve()) if run.path else run.url
     if place not in _servers:
         _servers[place] = BackgroundServer(Library([place]))
     server = _servers[place]

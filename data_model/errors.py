@@ -18,7 +18,11 @@ class MissingFileError(RunFormatError):
 
 
 class RunAccessError(DeepTrackerError):
-    """The operating system refuses to read or write the run."""
+    """The operating system, or the store, refuses to read or write the run."""
+
+
+class RunUnreachableError(RunAccessError):
+    """The place of the run does not answer: the network, the server or its address."""
 
 
 class RunExistsError(DeepTrackerError):

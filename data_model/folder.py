@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from deeptracker.data_model import lock
 from deeptracker.data_model.errors import RunAccessError, RunExistsError
 from deeptracker.data_model.families import ENTITY
+from deeptracker.data_model.holder import LOCK
 from deeptracker.data_model.root import ROOT
 from deeptracker.data_model.storage import Storage
 
@@ -23,8 +23,8 @@ def holds_nothing(storage: Storage) -> bool:
         return kind == "nothing"
     names = {name.rstrip("/") for name in storage.entries() if not name.endswith(".partial")}
     if ROOT not in names:
-        return names <= {lock.LOCK}
-    if lock.LOCK not in names or not names <= {ROOT, lock.LOCK, *ENTITY}:
+        return names <= {LOCK}
+    if LOCK not in names or not names <= {ROOT, LOCK, *ENTITY}:
         return False
     try:
         return not json.loads(storage.read(ROOT))["attributes"]
@@ -41,7 +41,7 @@ def require_empty(storage: Storage) -> None:
     names = storage.entries()
     if ROOT in names:
         raise RunExistsError(f"{storage} already holds a run. Record to another path, or pass resume=True to append.")
-    other = min(name.rstrip("/") for name in names if name != lock.LOCK)
+    other = min(name.rstrip("/") for name in names if name != LOCK)
     raise RunExistsError(f"{storage} is not empty (it has {other!r}). Record to an empty or a new folder.")
 
 

@@ -10,10 +10,9 @@ from deeptracker.data_model.checksums import KEY, check_seal, sealed
 from deeptracker.data_model.errors import NotARunError, RunFormatError
 from deeptracker.data_model.manifest import FORMAT, FORMAT_VERSION, Manifest
 from deeptracker.data_model.presence import unknown_widths
+from deeptracker.data_model.storage import ROOT as ROOT
 from deeptracker.data_model.storage import Stamp, Storage, require_folder
 from deeptracker.data_model.trust import check_arrays
-
-ROOT = "zarr.json"
 
 _OURS = frozenset({"format_version", "logs", "commits", "generation"})
 """Attributes that tell a root of ours also where the name of the format in it is damaged."""
@@ -27,15 +26,15 @@ class Root(NamedTuple):
     stamp: Stamp
 
 
-def write_root(storage: Storage, manifest: Manifest, nodes: Mapping[str, Any]) -> None:
-    """Commit: put the manifest and the metadata of all arrays (`nodes`, by path) in place at once."""
+def encode_root(manifest: Manifest, nodes: Mapping[str, Any]) -> bytes:
+    """Return the text of a root: the manifest and the metadata of all arrays, `nodes` by path."""
     root = {
         "zarr_format": 3,
         "node_type": "group",
         "attributes": manifest.to_json(),
         "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": dict(nodes)},
     }
-    storage.write(ROOT, sealed(root), durable=True)
+    return sealed(root)
 
 
 def read_root(storage: Storage) -> Root:

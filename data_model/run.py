@@ -13,11 +13,12 @@ import param
 import xarray as xr
 from numpy.typing import NDArray
 
-from deeptracker.data_model import lock, run_data
+from deeptracker.data_model import run_data
 from deeptracker.data_model.blocks import Blocks, block_names
 from deeptracker.data_model.commit import Commit
 from deeptracker.data_model.errors import DeepTrackerError, QueryError
 from deeptracker.data_model.flip_counts import FlipCounts
+from deeptracker.data_model.holder import read_holder
 from deeptracker.data_model.images import Images
 from deeptracker.data_model.remarks import remarks
 from deeptracker.data_model.root import ROOT
@@ -87,7 +88,7 @@ class Run(param.Parameterized):
         manifest = self._commit.manifest
         if manifest.state == "closed":
             return "closed"
-        holder = lock.read_holder(self.storage)
+        holder = read_holder(self.storage)
         alive = holder.alive() if holder else False
         if alive is None:
             alive = pd.Timestamp.now().timestamp() - manifest.committed_at < _SILENCE

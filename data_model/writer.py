@@ -10,17 +10,18 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptracker.data_model import lock
 from deeptracker.data_model.axis import Iterations
 from deeptracker.data_model.errors import NotARunError, RecordingError
 from deeptracker.data_model.families import SNAPSHOTS
 from deeptracker.data_model.folder import access, require_empty
+from deeptracker.data_model.holder import LOCK
 from deeptracker.data_model.image_table import ImageTable
+from deeptracker.data_model.lock import Lock, acquire
 from deeptracker.data_model.logs import Logs
 from deeptracker.data_model.manifest import Manifest
 from deeptracker.data_model.missing import is_missing
-from deeptracker.data_model.root import read_root, write_root
-from deeptracker.data_model.storage import Place, Storage, open_storage
+from deeptracker.data_model.root import encode_root, read_root
+from deeptracker.data_model.storage import Place, Stamp, open_storage
 from deeptracker.data_model.tree import ArrayTree
 from deeptracker.data_model.vocabulary import (
     ACTIVATIONS,
@@ -41,11 +42,11 @@ class RunWriter:
     Nothing appended is visible to readers before `commit`; everything is, whatever happens, after it.
     """
 
-    def __init__(self, storage: Storage, manifest: Manifest, nodes: Mapping[str, Any]) -> None:
+    def __init__(self, held: Lock, manifest: Manifest, nodes: Mapping[str, Any]) -> None:
         """Use `create` or `resume` instead: they check the place and take the run's lock."""
-        self.storage, self.manifest = storage, manifest
-        self._tree = ArrayTree(storage, nodes, manifest.widths)
-        self._logs = Logs(storage, self._tree, manifest)
+        self.storage, self.manifest, self._lock = held.storage, manifest, held
+        self._tree = ArrayTree(self.storage, nodes, manifest.widths)
+        self._logs = Logs(self.storage, self._tree, manifest)
         self._images = ImageTable(self._tree, manifest)
         self._closed = False
 
@@ -75,25 +76,25 @@ class RunWriter:
         with access(storage):
             require_empty(storage)
             storage.prepare()
-            lock.acquire(storage)
+            held = acquire(storage)
         try:
             require_empty(storage)
-            return cls._start(storage, manifest)
+            return cls._start(held, manifest)
         except BaseException:
-            lock.release(storage)
+            held.release()
             raise
 
     @classmethod
-    def _start(cls, storage: Storage, manifest: Manifest) -> Self:
+    def _start(cls, held: Lock, manifest: Manifest) -> Self:
         """Write the first commit; the folder holds nothing, and is this process's own."""
-        storage.clear(keep=(lock.LOCK,))
+        held.storage.clear(keep=(LOCK,))
         try:
-            with access(storage):
-                writer = cls(storage, manifest, {})
+            with access(held.storage):
+                writer = cls(held, manifest, {})
                 writer._logs.describe()
                 writer.commit()
         except BaseException:
-            storage.clear(keep=(lock.LOCK,))
+            held.storage.clear(keep=(LOCK,))
             raise
         return writer
 
@@ -109,12 +110,12 @@ class RunWriter:
             raise NotARunError(f"There is nothing at {storage} to resume. Leave resume=True out to start a new run.")
         read_root(storage)
         with access(storage):
-            lock.acquire(storage)
+            held = acquire(storage)
         try:
-            manifest, nodes, _ = read_root(storage)
+            manifest, nodes, stamp = read_root(storage)
             manifest.state = "recording"
             with access(storage):
-                writer = cls(storage, manifest, nodes)
+                writer = cls(held, manifest, nodes)
                 last = writer.last_iteration
                 if before is not None:
                     writer._images.cut(before)
@@ -122,9 +123,9 @@ class RunWriter:
                     manifest.generation += 1
                     writer.note("cut", before=before, last=last)
                 writer.note("resumed", iteration=writer.last_iteration)
-                writer.commit()
+                writer.commit(stamp)
         except BaseException:
-            lock.release(storage)
+            held.release()
             raise
         return writer
 
@@ -245,17 +246,16 @@ class RunWriter:
             crowd, _ = Counter(one["key"] for one in notes).most_common(1)[0]
             notes.remove(next(one for one in notes if one["key"] == crowd))
 
-    def commit(self) -> None:
-        """Make everything appended so far durable and visible, at once."""
+    def commit(self, before: Stamp | None = None) -> None:
+        """Make everything appended so far durable and visible, at once; `before` as for `Lock.publish`."""
         self._logs.write_tails()
-        self._publish()
+        self._publish(before)
         self._logs.forget_dropped()
 
-    def _publish(self) -> None:
-        lock.check(self.storage)
+    def _publish(self, before: Stamp | None = None) -> None:
         self.manifest.commits += 1
         self.manifest.committed_at = time.time()
-        write_root(self.storage, self.manifest, self._tree.nodes())
+        self._lock.publish(encode_root(self.manifest, self._tree.nodes()), before)
 
     def close(self) -> None:
         """Commit, write the unfinished shards so that stock xarray sees every record, and release the lock."""
@@ -268,9 +268,9 @@ class RunWriter:
             self._publish()
             self._logs.forget_dropped()
         finally:
-            lock.release(self.storage)
+            self._lock.release()
 
     def abandon(self) -> None:
         """Write nothing more and release the lock: the run stays as it was last committed, and others may take it."""
         self._closed = True
-        lock.release(self.storage)
+        self._lock.release()

@@ -1,4 +1,4 @@
-"""What several tests need: a headless Chromium, and pages in it that report what went wrong."""
+"""What several tests need: a headless Chromium with pages that report what went wrong, and a bucket."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 import install_chromium
+
+from tests.buckets import S3Server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -32,6 +34,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """Start one server of buckets for all tests."""
+    server = S3Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the URL of an empty bucket; the environment leads to it, here and in the processes a test starts."""
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    return s3_server.bucket()
 
 
 @pytest.fixture(scope="session")

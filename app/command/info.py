@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from pathlib import Path
 from typing import Any
 
-from deeptracker.app.library import find_runs, folder_size
+from deeptracker.app.places import folder_size, runs_below
 from deeptracker.app.words import ago, size_words
 from deeptracker.data_model.errors import NotARunError
 from deeptracker.data_model.run import open_run
@@ -17,7 +16,7 @@ from deeptracker.data_model.run import open_run
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser("info", help="say what a run holds", description="Say what a run holds.")
-    parser.add_argument("path", type=Path, metavar="PATH", help="the folder of a run")
+    parser.add_argument("path", metavar="PATH", help="the folder of a run, or its URL")
     parser.add_argument("--json", action="store_true", help="print JSON instead of words")
     parser.set_defaults(run=run)
 
@@ -27,7 +26,7 @@ def run(given: argparse.Namespace) -> int:
     try:
         facts = collect(given.path)
     except NotARunError as error:
-        inner = find_runs(given.path) if given.path.is_dir() else []
+        inner = runs_below(given.path)
         if not inner:
             raise
         some = ", ".join(str(path) for path in inner[:5])
@@ -36,13 +35,13 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def collect(path: Path) -> dict[str, Any]:
+def collect(path: str) -> dict[str, Any]:
     """Return the facts of a run as plain JSON values; raises what `open_run` raises."""
 
     run = open_run(path)
     first, stop = run.iterations
     return {
-        "path": str(path),
+        "path": path,
         "name": str(run.name),
         "model": run.description.model,
         "state": run.state,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 DEFAULT_PORT = 5006
@@ -15,7 +14,9 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "serve", help="show recorded runs in the browser", description="Show recorded runs in the browser."
     )
-    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="a run, or a folder with runs below it")
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", help="a run, or a folder with runs below it, on this machine or as a URL"
+    )
     add_server_options(parser)
     parser.set_defaults(run=run)
 
@@ -40,11 +41,11 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
     from deeptracker.app.library import Library
+    from deeptracker.app.places import require_served
     from deeptracker.app.serving import Server
-    from deeptracker.data_model.storage import open_storage, require_folder
 
     for path in given.paths:
-        require_folder(open_storage(path))
+        require_served(path)
     library = Library(given.paths)
     server = Server(library, given.port, given.address, given.allow_origin)
     print(f"DeepTracker is at {server.url}", flush=True)

@@ -2,7 +2,8 @@
 
 from deeptracker.data_model.storage.interface import Stamp, Storage, require_folder
 from deeptracker.data_model.storage.local import LocalStorage
+from deeptracker.data_model.storage.names import ROOT
 from deeptracker.data_model.storage.opening import Place, open_storage
 from deeptracker.data_model.storage.wrapper import StorageWrapper
 
-__all__ = ["LocalStorage", "Place", "Stamp", "Storage", "StorageWrapper", "open_storage", "require_folder"]
+__all__ = ["ROOT", "LocalStorage", "Place", "Stamp", "Storage", "StorageWrapper", "open_storage", "require_folder"]

@@ -69,6 +69,15 @@ class Storage(Protocol):
     def entries(self) -> list[str]:
         """Return the names at the top, sorted, those of folders with a `/` at their end."""
 
+    def within(self, folder: str) -> Storage:
+        """Return the storage of a folder below, over the same connection."""
+
+    def total_size(self) -> int | None:
+        """Return the bytes of all files; None where the place does not tell."""
+
+    def exists(self, name: str) -> bool:
+        """Return whether there is such a file."""
+
     def stamp(self, name: str) -> Stamp | None:
         """Return the stamp of a file; None where there is none."""
 

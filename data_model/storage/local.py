@@ -121,6 +121,23 @@ class LocalStorage:
         with _refusals(self.path), os.scandir(self.path) as entries:
             return sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries)
 
+    def within(self, folder: str) -> LocalStorage:
+        """Return the storage of a folder below."""
+        return LocalStorage(self._at(folder))
+
+    def total_size(self) -> int:
+        """Return the bytes of all files; what cannot be read counts nothing."""
+        total = 0
+        for folder, _, files in os.walk(self.path):
+            for name in files:
+                with suppress(OSError):  # gone since it was listed
+                    total += os.lstat(os.path.join(folder, name)).st_size
+        return total
+
+    def exists(self, name: str) -> bool:
+        """Return whether there is such a file."""
+        return self._at(name).is_file()
+
     def stamp(self, name: str) -> Stamp | None:
         """Return the stamp of a file; None where there is none."""
         return _stamp(self._at(name))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+ROOT = "zarr.json"
+"""The one file that says what is committed."""
+
 
 def check_name(name: str) -> str:
     """Return the name of a file of a run; ValueError where it leaves the run or is none."""

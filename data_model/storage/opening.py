@@ -7,7 +7,8 @@ import re
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from deeptracker.data_model.errors import NotARunError
+from deeptracker.data_model.errors import NotARunError, RunAccessError
+from deeptracker.data_model.storage.address import CLOUDS, WEB, parse_url
 from deeptracker.data_model.storage.interface import Storage
 from deeptracker.data_model.storage.local import LocalStorage
 
@@ -15,18 +16,41 @@ Place = str | os.PathLike[str] | Storage
 """A path, a URL, or a storage that is made already."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_SHORTENED = re.compile(rf"({'|'.join((*CLOUDS, *WEB))}):/(?=[^/])")
+"""What becomes of a URL that somebody has made a `Path` of."""
 
 
 def open_storage(place: Place) -> Storage:
-    """Return the storage at a path or a `file://` URL; one that is made already is returned as it is."""
+    """Return the storage at a path or a URL; one that is made already is returned as it is.
+
+    Nothing is asked yet. Raises NotARunError for a URL that names no place, and RunAccessError where it needs packages
+    that are not installed.
+    """
     if not isinstance(place, str | os.PathLike):
         return place
-    scheme = _SCHEME.match(text) if isinstance(text := os.fspath(place), str) else None
-    if scheme is None:
+    text = url_text(place)
+    if text is None:
         return LocalStorage(place)
-    if scheme[1].lower() == "file":
+    if text.lower().startswith("file:"):
         return LocalStorage(_path_of(text))
-    raise NotARunError(f"{text} is at {scheme[1]}://, where this DeepTracker cannot read runs. Give a path.")
+    address = parse_url(text)
+    try:
+        from deeptracker.data_model.storage.objects import ObjectStorage
+    except ModuleNotFoundError as error:
+        if error.name != "obstore":
+            raise
+        raise RunAccessError(
+            f"Runs at {address.scheme}:// need obstore. Install it with: pip install 'deeptracker[cloud]'"
+        ) from error
+    return ObjectStorage(address)
+
+
+def url_text(place: str | os.PathLike[str]) -> str | None:
+    """Return a URL as it was meant; None for a path."""
+    text = os.fspath(place)
+    if _SCHEME.match(text):
+        return text
+    return _SHORTENED.sub(r"\1://", text) if _SHORTENED.match(text) else None
 
 
 def _path_of(url: str) -> str:

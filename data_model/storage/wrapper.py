@@ -8,6 +8,7 @@ from typing import Literal
 
 from zarr.abc.store import Store
 
+from deeptracker.data_model.storage.array_store import ArrayStore
 from deeptracker.data_model.storage.interface import Stamp, Storage
 
 
@@ -72,6 +73,18 @@ class StorageWrapper:
         """See `Storage`."""
         return self.inner.entries()
 
+    def within(self, folder: str) -> Storage:
+        """Return a folder below, without what the wrapper does."""
+        return self.inner.within(folder)
+
+    def total_size(self) -> int | None:
+        """See `Storage`."""
+        return self.inner.total_size()
+
+    def exists(self, name: str) -> bool:
+        """See `Storage`."""
+        return self.inner.exists(name)
+
     def stamp(self, name: str) -> Stamp | None:
         """See `Storage`."""
         return self.inner.stamp(name)
@@ -93,5 +106,5 @@ class StorageWrapper:
         self.inner.clear(keep)
 
     def array_store(self, read_only: bool) -> Store:
-        """See `Storage`."""
-        return self.inner.array_store(read_only)
+        """Return a zarr store that comes back here with every access."""
+        return ArrayStore(self, read_only=read_only)

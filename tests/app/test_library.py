@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from deeptracker.app.library import Library, find_runs, folder_size
+from deeptracker.app.library import Library
 from deeptracker.app.library_page import LibraryPage, entry_html, matching, sparkline_svg
+from deeptracker.app.places import find_runs, folder_size
 from deeptracker.data_model.errors import NotARunError
 
 MakeRun = Callable[..., Path]

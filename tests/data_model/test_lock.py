@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from deeptracker.data_model import lock
 from deeptracker.data_model.errors import RunAccessError, RunExistsError, RunLockedError
 from deeptracker.data_model.folder import access, holds_nothing
+from deeptracker.data_model.holder import LOCK, read_holder
 from deeptracker.data_model.run import open_run
 from deeptracker.data_model.storage import LocalStorage
 from deeptracker.data_model.writer import RunWriter
@@ -44,7 +44,7 @@ def dead_holder(host: str = "") -> dict[str, object]:
 def test_of_many_that_come_at_once_one_gets_the_run(tmp_path: Path, left: str) -> None:
     for _ in range(3):
         if left != "nothing":
-            (tmp_path / lock.LOCK).write_text(json.dumps(dead_holder()) if left == "dead" else '{"host": "')
+            (tmp_path / LOCK).write_text(json.dumps(dead_holder()) if left == "dead" else '{"host": "')
         racers = [
             subprocess.Popen(
                 [sys.executable, "-c", RACER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -59,19 +59,19 @@ def test_of_many_that_come_at_once_one_gets_the_run(tmp_path: Path, left: str) -
             racer.stdin.write("go\n")
             racer.stdin.flush()
         answers = [racer.stdout.readline().strip() for racer in racers if racer.stdout]
-        holder = lock.read_holder(LocalStorage(tmp_path))
+        holder = read_holder(LocalStorage(tmp_path))
         assert sorted(answers) == ["holds", "refused", "refused", "refused"]
         assert holder is not None
         assert holder.pid == racers[answers.index("holds")].pid
         for racer in racers:
             racer.communicate("end\n")
-        assert os.listdir(tmp_path) == [lock.LOCK]
-        (tmp_path / lock.LOCK).unlink()
+        assert os.listdir(tmp_path) == [LOCK]
+        (tmp_path / LOCK).unlink()
 
 
 def test_a_lock_from_another_host_is_explained(tmp_path: Path) -> None:
     start(tmp_path / "run").close()
-    (tmp_path / "run" / lock.LOCK).write_text(json.dumps(dead_holder("node-17")))
+    (tmp_path / "run" / LOCK).write_text(json.dumps(dead_holder("node-17")))
     with pytest.raises(RunLockedError, match=r"process 4194303 on node-17, which cannot be asked .* delete .*lock"):
         RunWriter.resume(tmp_path / "run")
     assert open_run(tmp_path / "run").state == "closed"
@@ -82,7 +82,7 @@ def test_a_host_that_changes_its_name_keeps_its_lock(tmp_path: Path, monkeypatch
     monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
     writer.commit()
     writer.close()
-    assert os.listdir(tmp_path / "run").count(lock.LOCK) == 0
+    assert os.listdir(tmp_path / "run").count(LOCK) == 0
 
 
 def test_a_writer_that_gives_up_lets_others_go_on_from_its_last_commit(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_start_that_was_killed_leaves_room_for_the_next(tmp_path: Path) -> Non
     assert holds_nothing(LocalStorage(tmp_path / "run"))
     with pytest.raises(RunLockedError):
         start(tmp_path / "run")
-    (tmp_path / "run" / lock.LOCK).write_text(json.dumps(dead_holder()))
+    (tmp_path / "run" / LOCK).write_text(json.dumps(dead_holder()))
     start(tmp_path / "run").close()
     assert open_run(tmp_path / "run").state == "closed"
     del writer
@@ -113,7 +113,7 @@ def test_somebody_elses_zarr_group_is_not_taken_for_a_killed_start(tmp_path: Pat
     assert not holds_nothing(LocalStorage(tmp_path))
     with pytest.raises(RunExistsError):
         start(tmp_path)
-    (tmp_path / lock.LOCK).write_text(json.dumps(dead_holder()))
+    (tmp_path / LOCK).write_text(json.dumps(dead_holder()))
     (tmp_path / "photographs").mkdir()
     with pytest.raises(RunExistsError):
         start(tmp_path)

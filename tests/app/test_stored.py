@@ -1,0 +1,115 @@
+"""Runs in a bucket: listed, described and opened as those in a folder, and nothing beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deeptracker.app import notebook
+from deeptracker.app.command import main, serve
+from deeptracker.app.library import Library
+from deeptracker.app.places import folder_size, require_served, split_places
+from deeptracker.data_model.errors import DeepTrackerError, NotARunError, RunAccessError
+from deeptracker.data_model.run import open_run
+from deeptracker.data_model.storage import clients, open_storage
+
+MakeRun = Callable[..., Any]
+
+
+@pytest.fixture
+def runs(make_run: MakeRun, bucket: str) -> str:
+    """A folder of a bucket with a run, one far below, a bad one and something else; another run lies beside it."""
+    make_run(f"{bucket}/runs/first", "The first")
+    make_run(f"{bucket}/runs/group/deep/second", iterations=50)
+    make_run(f"{bucket}/beside/run")
+    open_storage(f"{bucket}/runs").write("bad/zarr.json", b"{")
+    open_storage(f"{bucket}/runs").write("notes/today.txt", b"x")
+    return f"{bucket}/runs"
+
+
+def test_every_run_below_is_listed(runs: str, make_run: MakeRun, tmp_path: Path) -> None:
+    local = make_run(tmp_path / "local", "The first")
+    library = Library([runs, tmp_path])
+    entries = {entry.key: entry for entry in library.entries()}
+    assert set(entries) == {"runs/first", "runs/group/deep/second", "runs/bad", f"{tmp_path.name}/local"}
+    assert "damaged" in entries["runs/bad"].problem
+    stored, beside = entries["runs/first"], next(entry for entry in entries.values() if entry.path == local)
+    for fact in ("name", "model", "state", "iterations", "sparkline"):
+        assert getattr(stored, fact) == getattr(beside, fact)
+    assert stored.size == folder_size(f"{runs}/first") > 10_000
+    assert library.find("runs/first").url == f"{runs}/first"  # type: ignore[union-attr]
+    assert library.find(f"{runs}/group/deep/second").url == f"{runs}/group/deep/second"  # type: ignore[union-attr]
+    assert open_run(library.find("runs/first")).name == "The first"
+
+
+def test_a_run_itself_can_be_served(runs: str) -> None:
+    library = Library([f"{runs}/first"])
+    assert [entry.key for entry in library.entries()] == ["first"]
+    assert library.find("first").url == f"{runs}/first"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "",
+        "..",
+        "runs/../beside/run",
+        "beside/run",
+        "runs/absent",
+        "runs/notes",
+        "runs/%2e%2e/beside/run",
+        "runs/first\0",
+        "runs2/first",
+        "runs/first#x",
+        "runs/" + "x" * 5000,
+    ],
+)
+def test_only_what_is_served_can_be_opened(runs: str, named: str) -> None:
+    library = Library([runs])
+    for text in (named, f"{runs.removesuffix('/runs')}/{named}"):
+        with pytest.raises(NotARunError, match="There is no run"):
+            library.find(text)
+
+
+def test_info_tells_of_a_run_by_its_url(runs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", f"{runs}/first", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["path"], facts["name"], facts["state"]) == (f"{runs}/first", "The first", "closed")
+    assert facts["bytes"] == folder_size(f"{runs}/first")
+    assert main(["info", runs]) == 1
+    assert f"3 below it look like one: {runs}/bad, {runs}/first" in capsys.readouterr().err
+
+
+def test_serving_says_at_once_what_it_cannot_reach(
+    bucket: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_served(f"{bucket}/runs that are yet to come")
+    assert main(["serve", "s3://wrong/runs"]) == 1
+    assert "no bucket 'wrong'" in capsys.readouterr().err
+    library = Library([f"{bucket}/runs"])
+    assert library.entries() == []
+    assert f"There is no run below {bucket}/runs yet" in serve._remarks(library)[0]
+    monkeypatch.setattr(clients, "RETRY_SECONDS", 0.1)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(RunAccessError, match="cannot be reached"):
+        require_served(f"{bucket}/runs")
+    away = Library([f"{bucket}/runs"])
+    assert "cannot be reached" in away.entries()[0].problem
+    with pytest.raises(DeepTrackerError):
+        away.find("runs/first")
+
+
+def test_a_notebook_shows_it(runs: str) -> None:
+    run = open_run(f"{runs}/first")
+    address = notebook.address(run, "light", None)
+    assert address.endswith("run?path=first&theme=light")
+
+
+def test_the_environment_names_urls_too() -> None:
+    places = ["runs", "s3://bucket/runs", "/data/more", "http://localhost:9000/bucket/run"]
+    assert split_places(":".join(places)) == places
+    assert split_places("") == []
