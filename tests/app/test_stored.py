@@ -106,6 +106,7 @@ def test_serving_says_at_once_what_it_cannot_reach(
 def test_a_notebook_shows_it(runs: str) -> None:
     run = open_run(f"{runs}/first")
     address = notebook.address(run, "light", None)
+    notebook._servers.pop(run.url).stop()
     assert address.endswith("run?path=first&theme=light")
 
 
