@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from deeptracker.app import notebook
@@ -16,6 +17,7 @@ from deeptracker.app.places import folder_size, require_served, split_places
 from deeptracker.data_model.errors import DeepTrackerError, NotARunError, RunAccessError
 from deeptracker.data_model.run import open_run
 from deeptracker.data_model.storage import clients, open_storage
+from tests.app.conftest import create
 
 MakeRun = Callable[..., Any]
 
@@ -52,27 +54,13 @@ def test_a_run_itself_can_be_served(runs: str) -> None:
     assert library.find("first").url == f"{runs}/first"  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize(
-    "named",
-    [
-        "",
-        "..",
-        "runs/../beside/run",
-        "beside/run",
-        "runs/absent",
-        "runs/notes",
-        "runs/%2e%2e/beside/run",
-        "runs/first\0",
-        "runs2/first",
-        "runs/first#x",
-        "runs/" + "x" * 5000,
-    ],
-)
-def test_only_what_is_served_can_be_opened(runs: str, named: str) -> None:
+def test_only_what_is_served_can_be_opened(runs: str) -> None:
     library = Library([runs])
-    for text in (named, f"{runs.removesuffix('/runs')}/{named}"):
-        with pytest.raises(NotARunError, match="There is no run"):
-            library.find(text)
+    names = ("", "..", "runs/../beside/run", "beside/run", "runs/absent", "runs/notes", "runs/%2e%2e/beside/run")
+    for named in (*names, "runs/first\0", "runs2/first", "runs/first#x", "runs/" + "x" * 5000):
+        for text in (named, f"{runs.removesuffix('/runs')}/{named}"):
+            with pytest.raises(NotARunError, match="There is no run"):
+                library.find(text)
 
 
 def test_info_tells_of_a_run_by_its_url(runs: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,6 +70,31 @@ def test_info_tells_of_a_run_by_its_url(runs: str, capsys: pytest.CaptureFixture
     assert facts["bytes"] == folder_size(f"{runs}/first")
     assert main(["info", runs]) == 1
     assert f"3 below it look like one: {runs}/bad, {runs}/first" in capsys.readouterr().err
+
+
+def test_watch_and_compare_take_urls(runs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    local = recorded(tmp_path / "first")
+    assert main(["watch", f"{recorded(f'{runs}/watched')}", "--from-start", "--json", "--seconds", "0.1"]) == 0
+    stored = capsys.readouterr().out
+    assert main(["watch", str(local), "--from-start", "--json", "--seconds", "0.1"]) == 0
+    beside = capsys.readouterr().out
+    assert [told(line) for line in stored.splitlines()] == [told(line) for line in beside.splitlines()] != []
+    assert main(["compare", f"{runs}/first", str(local), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["groups"], found["window"][0], found["images"]) == (["The first", "Jumps"], 0, [])
+
+
+def recorded(place: Any) -> Any:
+    """A closed run in which the loss jumps once."""
+    writer = create(place, "Jumps")
+    writer.append_scalars(np.arange(400, 420), {"loss": np.r_[np.full(10, 0.02), 1e6, np.full(9, 0.02)]})
+    writer.close()
+    return place
+
+
+def told(line: str) -> tuple[Any, ...]:
+    alert = json.loads(line)
+    return alert["rule"], alert["start"], alert["message"]
 
 
 def test_serving_says_at_once_what_it_cannot_reach(

@@ -49,7 +49,7 @@ def begin():
     """Return what starts a training in another process, which does not outlive the test."""
     started = []
 
-    def start(path: Path, before: str = "", after: str = "", flush: float = FLUSH) -> subprocess.Popen[str]:
+    def start(path: Path | str, before: str = "", after: str = "", flush: float = FLUSH) -> subprocess.Popen[str]:
         script = TRAINING.format(before=before, after=after)
         process = subprocess.Popen(
             [sys.executable, "-c", script, str(path), str(flush)],
@@ -74,7 +74,7 @@ def finish(process: subprocess.Popen[str], seconds: float = 60) -> tuple[list[tu
     return [(int(steps), float(at)) for steps, at in lines], errors
 
 
-def check(path: Path) -> int:
+def check(path: Path | str) -> int:
     """Every record equals its formula; return how many there are."""
     run = open_run(path)
     stop = run.scalars.sizes.get("iteration", 0)
@@ -86,12 +86,13 @@ def check(path: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    ("end", "code"),
-    [("SIGKILL", -9), ("SIGTERM", -15), ("os._exit(7)", 7)],
+    ("end", "code", "stored"),
+    [("SIGKILL", -9, False), ("SIGKILL", -9, True), ("SIGTERM", -15, False), ("os._exit(7)", 7, False)],
 )
-def test_a_sudden_end_loses_at_most_the_last_seconds(begin, tmp_path, end, code):
+def test_a_sudden_end_loses_at_most_the_last_seconds(begin, tmp_path, request, end, code, stored):
+    place = f"{request.getfixturevalue('bucket')}/run" if stored else tmp_path / "run"
     after = f"if time.monotonic() - start > 2: {end}" if end.startswith("os") else ""
-    process = begin(tmp_path / "run", after=after)
+    process = begin(place, after=after)
     if not after:
         assert process.stdout is not None
         process.stdout.readline()
@@ -101,10 +102,10 @@ def test_a_sudden_end_loses_at_most_the_last_seconds(begin, tmp_path, end, code)
     assert process.returncode == code
     died = taken[-1][1]
     promised = max(steps for steps, at in taken if at <= died - FLUSH - SLACK)
-    kept = check(tmp_path / "run")
+    kept = check(place)
     assert promised <= kept <= taken[-1][0] + 1
     assert promised > 10
-    assert open_run(tmp_path / "run").state == "interrupted"
+    assert open_run(place).state == "interrupted"
 
 
 HANDLER = "signal.signal(signal.SIGTERM, lambda *_: (recorder.close(), sys.exit(4)))"
