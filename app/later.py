@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import panel as pn
 
@@ -21,3 +22,22 @@ def once_shown(callback: Callable[[], None]) -> None:
         document.add_next_tick_callback(callback)
 
     pn.state.onload(schedule)
+
+
+@contextmanager
+def sent_in_order() -> Iterator[None]:
+    """Tell the browser of all that changes in this block when it ends, in the order it changed.
+
+    Of what changes while new parts are added, Panel writes some on its own, when the connection is free, and Bokeh the
+    rest when the callback ends: a browser can so hear of a part before it got it, and then gives up on it. Bokeh's own
+    hold keeps all of it for Bokeh. Only for callbacks that may change the page.
+    """
+    document = pn.state.curdoc
+    if document is None or document.session_context is None or document.callbacks.hold_value:
+        yield
+        return
+    document.hold("combine")
+    try:
+        yield
+    finally:
+        document.unhold()
