@@ -1,18 +1,16 @@
-"""Alerts: at most one for each episode of a rule, carried to where they should go without holding anybody up."""
+"""Alerts, one for an episode, carried to where they should go without holding anybody up."""
 
 from __future__ import annotations
 
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Set
 from typing import Any
 
-from deeptracker.data_model.anomaly import Anomaly
-
 Alert = dict[str, Any]
-"""Plain JSON values: run, path, rule, kind, entity, start, stop (iterations), score, message."""
+"""Plain JSON values: run, path; rule, kind, entity, start, stop (iterations), score and message of the finding that
+speaks for the episode; the `rules` that made it, its `place` and `entities`, and `sentences` about it."""
 
 Target = Callable[[Alert], None]
 
@@ -27,51 +25,30 @@ def to_log(alert: Alert) -> None:
     logger.warning("%s: %s (iteration %s, rule %s)", alert["run"], alert["message"], alert["start"], alert["rule"])
 
 
+class Only:
+    """A target that takes alerts of some rules only."""
+
+    def __init__(self, target: Target, rules: frozenset[str]) -> None:
+        self.name, self.rules, self._target = _name(target), rules, target
+
+    def __call__(self, alert: Alert) -> None:
+        """Take an alert if one of the rules had a part in it."""
+        if wants(self, alert):
+            self._target(alert)
+
+
 def only(target: Target, *rules: str) -> Target:
-    """Return a target that takes the alerts of some rules only."""
+    """Return a target that takes the alerts of some rules only: of episodes that one of them had a part in."""
+    return Only(target, frozenset(rules))
 
-    def chosen(alert: Alert) -> None:
-        if alert["rule"] in rules:
-            target(alert)
 
-    chosen.name = _name(target)  # type: ignore[attr-defined]
-    return chosen
+def wants(target: Target, alert: Alert) -> bool:
+    """Whether a target takes an alert, by the rules that had a part in it."""
+    return not isinstance(target, Only) or not target.rules.isdisjoint(alert["rules"])
 
 
 def _name(target: Target) -> str:
     return str(getattr(target, "name", None) or getattr(target, "__qualname__", None) or type(target).__name__)
-
-
-@dataclass
-class Episodes:
-    """The stretches of iterations in which each rule found something, so that each is told once.
-
-    Findings of a rule that lie at most `gap` iterations apart belong to one stretch, whatever they lie in.
-    """
-
-    gap: int = 100
-    _known: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
-
-    def new(self, anomalies: Iterable[Anomaly]) -> list[Anomaly]:
-        """Take findings in, and return those that begin a stretch not known before, the highest score of each."""
-        opened: list[Anomaly] = []
-        for found in sorted(anomalies, key=lambda one: (one.rule, one.start)):
-            near = [span for span in self._known.get(found.rule, []) if self._touches(span, found)]
-            mine = [one for one in opened if one.rule == found.rule and any(self._touches(span, one) for span in near)]
-            if not near:
-                opened.append(found)
-            elif mine and found.score > mine[-1].score:
-                opened[opened.index(mine[-1])] = found
-            self._take(found, near)
-        return sorted(opened, key=lambda one: one.start)
-
-    def _touches(self, span: tuple[int, int], found: Anomaly) -> bool:
-        return found.start <= span[1] + self.gap and found.stop >= span[0] - self.gap
-
-    def _take(self, found: Anomaly, near: Sequence[tuple[int, int]]) -> None:
-        merged = (min([found.start, *(a for a, _ in near)]), max([found.stop, *(b for _, b in near)]))
-        left = [span for span in self._known.get(found.rule, []) if span not in near]
-        self._known[found.rule] = sorted([*left, merged])
 
 
 class Delivery:
@@ -80,10 +57,24 @@ class Delivery:
     def __init__(self, target: Target) -> None:
         """Start the thread."""
         self.name, self.failures, self.dropped = _name(target), 0, 0
-        self._target = target
+        self._target, self._told = target, set[object]()
         self._waiting: queue.Queue[Alert | None] = queue.Queue(MOST_WAITING)
         self._thread = threading.Thread(target=self._run, name=f"deeptracker-alerts {self.name}", daemon=True)
         self._thread.start()
+
+    def offer(self, alert: Alert, parts: Set[object], silent: bool = False) -> bool:
+        """Hand over the alert of an episode, if it is wanted and new; return whether it was.
+
+        `parts` are what the episode is made of. It is known where one of them was part of an episode that was told
+        before: an episode grows while the run does. With `silent` it is only taken for told.
+        """
+        if not wants(self._target, alert):
+            return False
+        new = self._told.isdisjoint(parts)
+        self._told |= parts
+        if new and not silent:
+            self.send(alert)
+        return new
 
     def send(self, alert: Alert) -> None:
         """Hand an alert over; returns at once."""

@@ -163,12 +163,17 @@ def times(alarm: Alarm, logarithmic: bool = True) -> str:
     """Return in words how the value of an alarm lies to the middle before it."""
     if not logarithmic:
         return f"went from {alarm.middle:.3g} to {alarm.value:.3g}"
-    factor = float(np.exp(np.clip(alarm.value - alarm.middle, -50, 50)))
-    if factor >= 1:
-        return f"rose to {factor:.3g} times what it was"
-    return f"fell to 1/{1 / factor:.3g} of what it was"
+    return by_factor(alarm.value - alarm.middle)
+
+
+def by_factor(difference: float) -> str:
+    """Return in words what a difference of two logarithms says: by how much something rose or fell."""
+    factor = float(np.exp(np.clip(difference, -50, 50)))
+    if 0.5 < factor < 2:
+        return f"{'rose' if factor >= 1 else 'fell'} by {100 * abs(factor - 1):.2g} %"
+    return f"rose to {factor:.3g} times the level before" if factor > 1 else f"fell to 1/{1 / factor:.3g} of before"
 
 
 def evidence(alarm: Alarm) -> str:
     """Return the numbers that a finding rests on."""
-    return f"robust z {alarm.z:.1f}, expected within {alarm.limit:.1f}"
+    return f"{abs(alarm.z):.1f} times its usual spread, at most {alarm.limit:.1f} expected"

@@ -37,6 +37,11 @@ def kind_of(found: Anomaly) -> str:
     return "validation" if found.entity == "validation" else "run"
 
 
+def filters_score(count: int) -> float:
+    """Return the score of so many filters of one layer."""
+    return 1 + PER_FILTER * count
+
+
 def scores(findings: Sequence[Anomaly], kind: str) -> dict[str, float]:
     """Return the highest score of each entity of a kind; filters count for their layer, by their number."""
     found: dict[str, float] = {}
@@ -46,7 +51,7 @@ def scores(findings: Sequence[Anomaly], kind: str) -> dict[str, float]:
             name = owner(one)
             if one.kind == Kind.FILTER:
                 filters[name] = filters.get(name, 0) + 1
-                value = 1 + PER_FILTER * filters[name]
+                value = filters_score(filters[name])
             else:
                 value = min(one.score, MOST)
             found[name] = max(found.get(name, 0.0), value)

@@ -7,83 +7,96 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from deeptracker.data_model.anomaly import Anomaly, Kind
-from deeptracker.data_model.episode_place import HEAD, kind_of, owner
+from deeptracker.data_model.episode_place import HEAD, filters_score, kind_of, owner
 
 if TYPE_CHECKING:
     from deeptracker.data_model.episodes import Episode
 
-MOST_FOLLOWING = 4
+MOST_NAMED = 4
+KINDS = {"run": "things", "layer": "layers", "class": "classes", "validation": "things"}
 
 
 def sentences(episode: Episode) -> tuple[str, ...]:
-    """Return the sentences of an episode."""
-    head = [one for one in episode.findings if one.start <= episode.start + HEAD]
-    first = _clearest(head, episode)
-    told = [f"From iteration {first.start:,} {_said(first, head)}."]
-    rest = [one for one in episode.findings if one is not first]
-    told += _following(rest, first)
+    """Return the sentences of an episode: what speaks for its place, what else was found, in order of time, and who
+    went along."""
+    head, first = _head(episode), speaking(episode)
+    told = [f"Iteration {first.start:,}: {_with_filters(first, head)}."]
+    told += _others([one for one in episode.findings if one is not first], first)
     told += _beside(episode.witnesses)
     if episode.repeat:
         told.append("The same was found before.")
     return tuple(told)
 
 
-def _clearest(head: Sequence[Anomaly], episode: Episode) -> Anomaly:
-    """Return the finding that speaks for the place at which the episode began."""
-    there = [one for one in head if kind_of(one) == episode.place and owner(one) in episode.entities]
-    return max(there or head, key=lambda one: (one.standing == "certain", min(one.score, 1e6), -one.start))
+def _head(episode: Episode) -> list[Anomaly]:
+    return [one for one in episode.findings if one.start <= episode.start + HEAD]
 
 
-def _said(first: Anomaly, head: Sequence[Anomaly]) -> str:
-    same = sum(one.rule == first.rule and owner(one) == owner(first) for one in head)
-    if first.kind == Kind.FILTER and same > 1:
-        return f"{first.message}; so do {same - 1} more filters of the layer"
-    return first.message
+def speaking(episode: Episode) -> Anomaly:
+    """Return the finding that speaks for the place at which the episode began: the clearest one there."""
+    head = _head(episode)
+    there = [one for one in head if kind_of(one) == episode.place and owner(one) in episode.entities] or head
+    return max(there, key=lambda one: (one.standing == "certain", _weight(one, there), -one.start))
 
 
-def _following(rest: Sequence[Anomaly], first: Anomaly) -> list[str]:
-    """Return what else was found, one sentence a kind of place: who, how many, and the clearest in words."""
+def _weight(found: Anomaly, among: Sequence[Anomaly]) -> float:
+    """Return what a finding's score counts; that of a filter is a length, so filters count by their number."""
+    if found.kind == Kind.FILTER:
+        return filters_score(sum(one.kind == Kind.FILTER and owner(one) == owner(found) for one in among))
+    return min(found.score, 1e6)
+
+
+def _with_filters(found: Anomaly, among: Sequence[Anomaly]) -> str:
+    same = len({one.entity for one in among if one.rule == found.rule and owner(one) == owner(found)})
+    if found.kind == Kind.FILTER and same > 1:
+        return f"{found.message}; so {'do' if same > 2 else 'does'} {same - 1} more of the layer"
+    return found.message
+
+
+def _others(rest: Sequence[Anomaly], first: Anomaly) -> list[str]:
+    """Return what else was found, one sentence a kind of place: when, who, and the clearest in words."""
     told = []
-    for kind in ("run", "layer", "class", "validation"):
+    for kind, plural in KINDS.items():
         mine = [one for one in rest if kind_of(one) == kind]
         if not mine:
             continue
-        best = max(mine, key=lambda one: one.score if one.kind != Kind.FILTER else 0.0)
+        best = max(mine, key=lambda one: (_weight(one, mine), -one.start))
         names = list(dict.fromkeys(owner(one) for one in sorted(mine, key=lambda one: one.start)))
-        when = _when(min(one.start for one in mine) - first.start)
-        if kind in ("run", "validation") or len(names) == 1:
-            told.append(f"{when}: {best.message}.")
-        else:
-            some = ", ".join(names[:MOST_FOLLOWING]) + (
-                f" and {len(names) - MOST_FOLLOWING} more" if len(names) > MOST_FOLLOWING else ""
-            )
-            what = "layers" if kind == "layer" else "classes"
-            told.append(f"{when} {len(names)} {what} ({some}), most clearly: {best.message}.")
-    return told
+        who = ""
+        if kind in ("layer", "class") and len(names) > 1:
+            more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+            who = f" {len(names)} {plural} ({', '.join(names[:MOST_NAMED])}{more}), most clearly"
+        told.append((best.start, f"{_when(best.start - first.start)}{who}: {_with_filters(best, mine)}."))
+    return [said for _, said in sorted(told, key=lambda one: one[0])]
 
 
 def _when(after: int) -> str:
-    if after > 0:
-        return f"{after:,} iterations later"
-    return "At the same time" if after == 0 else f"{-after:,} iterations before"
+    if after == 0:
+        return "At the same time"
+    much = "iteration" if abs(after) == 1 else "iterations"
+    return f"{abs(after):,} {much} {'later' if after > 0 else 'before'}"
 
 
 def _beside(witnesses: Sequence[Anomaly]) -> list[str]:
-    """Return what the witnesses count up to: images, filters, and landmarks in words."""
-    images = [one for one in witnesses if one.kind == Kind.IMAGE]
-    filters = [one for one in witnesses if one.kind == Kind.FILTER]
+    """Return what the witnesses count up to: images and filters by number, the strongest of a scalar in words."""
+    images = {one.entity for one in witnesses if one.kind == Kind.IMAGE}
+    filters = {one.entity: owner(one) for one in witnesses if one.kind == Kind.FILTER}
     told = []
     if images:
-        told.append(
-            f"In its course {len({one.entity for one in images}):,} images changed their answer after or for long."
-        )
+        many = "image" if len(images) == 1 else "images"
+        told.append(f"Meanwhile {len(images):,} {many} changed from, or into, a long stretch of equal answers.")
     if filters:
-        layers = Counter(owner(one) for one in filters).most_common(3)
+        layers = Counter(filters.values()).most_common(3)
         where = ", ".join(f"{count} in {name}" for name, count in layers)
-        told.append(f"{len({one.entity for one in filters}):,} filters moved unlike their layer mates ({where}).")
-    told += [
-        f"{one.message[:1].upper()}{one.message[1:]} (iteration {one.start:,})."
-        for one in witnesses
-        if one.kind == Kind.SCALAR
-    ][:2]
-    return told
+        many = "filter" if len(filters) == 1 else "filters"
+        told.append(f"Meanwhile {len(filters):,} {many} moved unlike the others of the layer ({where}).")
+    strongest: dict[str, Anomaly] = {}
+    for one in witnesses:
+        if one.kind not in (Kind.IMAGE, Kind.FILTER):
+            known = strongest.get(one.rule)
+            strongest[one.rule] = one if known is None or one.score > known.score else known
+    return told + [f"Iteration {one.start:,}: {one.message}." for one in sorted(strongest.values(), key=_begin)]
+
+
+def _begin(found: Anomaly) -> int:
+    return found.start

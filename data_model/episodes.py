@@ -7,14 +7,19 @@ validation may show what happened at any time since the one before, so its findi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from deeptracker.data_model.anomaly import Anomaly, Kind, Standing
+
+if TYPE_CHECKING:
+    from deeptracker.data_model.run import Run
 
 COMPANY, GAP = 25, 100
 """Iterations within which a weak finding needs another one, and within which findings are one episode."""
@@ -42,11 +47,28 @@ class Episode:
     text: tuple[str, ...] = ()
     headlines: tuple[tuple[str, tuple[str, ...]], ...] = field(default=())
 
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The rules whose findings made the episode, in order of time."""
+        return tuple(dict.fromkeys(one.rule for one in self.findings))
+
     def to_json(self) -> dict[str, Any]:
-        """Return the episode as plain JSON values."""
+        """Return the episode as plain JSON values; `witnesses` are counted by rule, they may be thousands."""
         plain = {name: getattr(self, name) for name in ("start", "stop", "place", "score", "repeat")}
-        findings = [asdict(one) for one in (*self.findings, *self.witnesses)]
-        return {**plain, "entities": list(self.entities), "text": list(self.text), "findings": findings}
+        return {
+            **plain,
+            "entities": list(self.entities),
+            "text": list(self.text),
+            "places": [{"place": place, "entities": list(entities)} for place, entities in self.headlines],
+            "findings": [_plain(one) for one in self.findings],
+            "witnesses": dict(Counter(one.rule for one in self.witnesses)),
+        }
+
+
+def _plain(found: Anomaly) -> dict[str, Any]:
+    """Return a finding as JSON values; JSON knows no infinite score."""
+    values = {name: str(value) if isinstance(value, StrEnum) else value for name, value in asdict(found).items()}
+    return {**values, "score": found.score if np.isfinite(found.score) else None}
 
 
 def of_validation(found: Anomaly) -> bool:
@@ -99,6 +121,18 @@ def episodes(anomalies: Iterable[Anomaly], validations: npt.NDArray[np.int64], l
         episode = Episode(start, stop, place, entities, score_of(part), tuple(part), beside, repeat, (), tuple(ranked))
         found.append(replace(episode, text=sentences(episode)))
     return sorted(found, key=lambda one: (one.repeat, -one.score, one.start))
+
+
+def self_supporting(anomalies: Iterable[Anomaly]) -> list[Anomaly]:
+    """Return findings that all make episodes by themselves: those of rules that somebody has asked for by name."""
+    weaker = (Standing.WEAK, Standing.WITNESS)
+    return [replace(one, standing=Standing.STRONG) if one.standing in weaker else one for one in anomalies]
+
+
+def episodes_of_run(run: Run, anomalies: Iterable[Anomaly]) -> list[Episode]:
+    """Gather what rules have found in a run into episodes, the most important first."""
+    validations = np.asarray(run.validation["iteration"].values, np.int64)
+    return episodes(anomalies, validations, len(run.layer_list))
 
 
 def _gathered(findings: Sequence[Anomaly], validations: npt.NDArray[np.int64]) -> list[list[Anomaly]]:

@@ -333,15 +333,15 @@ class Run(param.Parameterized):
         """Return the episodes that touch the window, the most important first: findings that belong together.
 
         Each says where it began, what followed, and what it rests on, in a few sentences (`text`). `rules` as for
-        `anomalies`. A rule that fails is named in a `RuleFailedWarning`.
+        `anomalies`; of rules that are given, each finding makes an episode, also such as by default only tell what
+        went along with one. A rule that fails is named in a `RuleFailedWarning`.
         """
         from deeptracker.data_model.detection import detect, warn_of
-        from deeptracker.data_model.episodes import episodes
+        from deeptracker.data_model.episodes import episodes_of_run, self_supporting
 
         detection = detect(self, rules)
         warn_of(detection)
-        validations = np.asarray(self.validation["iteration"].values, np.int64)
-        found = episodes(detection.anomalies, validations, len(self.layer_list))
+        found = episodes_of_run(self, detection.anomalies if rules is None else self_supporting(detection.anomalies))
         first, stop = iterations or self.iterations
         return [one for one in found if one.start < stop and one.stop > first]
 

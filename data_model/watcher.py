@@ -1,4 +1,4 @@
-"""Watches a run while it is recorded, and alerts when a rule finds something new.
+"""Watches a run while it is recorded, and alerts when the rules find a new episode.
 
 It only reads: from a process of its own it cannot slow the training down, and it works wherever the run can be opened.
 """
@@ -11,37 +11,35 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from deeptracker.data_model.alerts import Alert, Delivery, Episodes, Target, to_log
-from deeptracker.data_model.anomaly import Anomaly, Kind
-from deeptracker.data_model.detection import chosen_rules, default_rules, detect
+from deeptracker.data_model.alerts import Alert, Delivery, Target, to_log
+from deeptracker.data_model.anomaly import Standing
+from deeptracker.data_model.detection import Following, chosen_rules, default_rules
+from deeptracker.data_model.episode_text import speaking
+from deeptracker.data_model.episodes import Episode, episodes_of_run, self_supporting
 from deeptracker.data_model.errors import DeepTrackerError
 from deeptracker.data_model.rules import Rule
 from deeptracker.data_model.run import Run
 
-WHOLE = (Kind.SCALAR, Kind.LAYER, Kind.CLASS)
 SHARE_OF_TIME = 0.05
-LOOK_BACK = 2000
-"""Iterations before what is new that are looked at again: what some rules find is known only later."""
-
-LOOK_BACK_VALIDATIONS = 100
 
 logger = logging.getLogger("deeptracker.alerts")
 
 
 def alerting_rules() -> list[Rule]:
-    """Return the rules that alert where none are named: those about scalars, layers and classes, no landmarks.
+    """Return the rules that alert where none are named: those whose findings can make an episode.
 
     Single filters and images do something unusual all the time; who wants to hear of them names their rules.
     """
-    return [rule for rule in default_rules() if rule.kind in WHOLE and not rule.landmark]
+    return [rule for rule in default_rules() if rule.standing != Standing.WITNESS]
 
 
 class Watcher:
-    """Follows `run`, and hands each new finding to every one of `alerts`: functions that take an alert (a dict).
+    """Follows `run`, and hands each new episode to every one of `alerts`: functions that take an alert (a dict).
 
-    `rules` are names, or rules with thresholds of their own; without them `alerting_rules`. What there is before the
-    watcher begins is not told, unless `from_start`. Findings of a rule within `gap` iterations are one alert. Each
-    look rests on what is new since the last one, and looking takes at most a twentieth of the time.
+    `rules` are names, or rules with thresholds of their own, all of whose findings are told; without them
+    `alerting_rules`. What there is before the watcher begins is not told, unless `from_start`. An episode is told once
+    to each target, when it begins. Each look rests on what is new since the last one, and looking takes at most a
+    twentieth of the time.
     """
 
     def __init__(
@@ -50,33 +48,29 @@ class Watcher:
         alerts: Sequence[Target] = (to_log,),
         *,
         rules: Iterable[str | Rule] | None = None,
-        gap: int = 100,
         seconds: float = 10.0,
         from_start: bool = False,
     ) -> None:
         """Take the run; QueryError for an unknown rule."""
         self.run, self.rules = run, alerting_rules() if rules is None else chosen_rules(rules)
-        self._seconds, self._episodes = seconds, Episodes(gap)
+        self._named, self._seconds = rules is not None, seconds
+        self._following = Following(self.rules)
         self._deliveries = [Delivery(target) for target in alerts]
-        self._told: set[str] = set()
-        self._seen = 0
+        self._said: set[str] = set()
+        self._looked_at: int | None = None
         if not from_start:
-            self._episodes.new(self._look())
+            self._tell(self._look(), silent=True)
 
     def check(self) -> list[Alert]:
         """Read what is new, and return the alerts it gave, which are on their way already."""
         try:
-            if not self.run.refresh() and self._seen == self.run.iterations[1]:
+            if not self.run.refresh() and self._looked_at == self.run.version:
                 return []
-            found = self._episodes.new(self._look())
+            found = self._look()
         except (DeepTrackerError, OSError) as error:
             self._say_once("run", f"{self.run.name} cannot be read now: {error}")
             return []
-        alerts = [self._alert(one) for one in found]
-        for alert in alerts:
-            for delivery in self._deliveries:
-                delivery.send(alert)
-        return alerts
+        return self._tell(found)
 
     def follow(self, stop: threading.Event | None = None) -> None:
         """Look again and again until the run is no longer being recorded, or `stop` is set; then close."""
@@ -96,36 +90,43 @@ class Watcher:
         for delivery in self._deliveries:
             delivery.close()
 
-    def _look(self) -> list[Anomaly]:
-        stop = self.run.iterations[1]
-        since = max(0, min(self._seen, stop) - self._look_back())
-        self._seen = stop
-        if since >= stop:
-            return []
-        detection = detect(self.run, self.rules, (since, stop))
+    def _look(self) -> list[Episode]:
+        self._looked_at = self.run.version
+        detection = self._following.update(self.run)
         for name, reason in detection.failures.items():
             self._say_once(name, f"the rule {name} could not look: {reason}")
-        return detection.anomalies
+        found = self_supporting(detection.anomalies) if self._named else detection.anomalies
+        return episodes_of_run(self.run, found)
 
-    def _look_back(self) -> int:
-        when = self.run.validation["iteration"].values
-        lately = when[-LOOK_BACK_VALIDATIONS:]
-        return max(LOOK_BACK, int(lately[-1] - lately[0]) + 1 if len(lately) else 0)
+    def _tell(self, found: Sequence[Episode], silent: bool = False) -> list[Alert]:
+        """Offer every episode to every target; return the alerts of those that were new to one of them."""
+        told = []
+        for episode in sorted(found, key=lambda one: one.start):
+            alert = self._alert(episode)
+            parts = {(one.rule, one.index, one.start) for one in episode.findings}
+            if any([delivery.offer(alert, parts, silent) for delivery in self._deliveries]):
+                told.append(alert)
+        return told
 
     def _say_once(self, about: str, words: str) -> None:
-        if about not in self._told:
-            self._told.add(about)
+        if about not in self._said:
+            self._said.add(about)
             logger.error("%s", words)
 
-    def _alert(self, found: Anomaly) -> dict[str, Any]:
+    def _alert(self, episode: Episode) -> dict[str, Any]:
+        found = speaking(episode)
         return {
             "run": str(self.run.name),
             "path": str(self.run.path),
             "rule": found.rule,
             "kind": str(found.kind),
             "entity": found.entity,
-            "start": found.start,
-            "stop": found.stop,
-            "score": found.score,
+            "start": episode.start,
+            "stop": episode.stop,
+            "score": episode.score,
             "message": found.message,
+            "rules": list(episode.rules),
+            "place": episode.place,
+            "entities": list(episode.entities),
+            "sentences": list(episode.text),
         }

@@ -1,4 +1,4 @@
-"""`deeptracker watch RUN`: say when a rule finds something new in a run that is being recorded."""
+"""`deeptracker watch RUN`: say when a new episode begins in a run that is being recorded."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def add_to(commands: Any) -> None:
         "--rule",
         action="append",
         metavar="NAME",
-        help="rule to watch, may be given several times (default: those about scalars, layers and classes)",
+        help="tell all that this rule finds; may be given several times (default: episodes of all rules)",
     )
     parser.add_argument("--seconds", type=_seconds, default=10.0, help="rest between looks, at least (default: 10)")
     parser.add_argument("--from-start", action="store_true", help="tell what is there already, too")
@@ -53,7 +53,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _print(alert: Alert) -> None:
-    print(f"iteration {alert['start']:,}: {alert['message']} ({alert['rule']})", flush=True)
+    print(f"iteration {alert['start']:,}: {alert['message']} ({', '.join(alert['rules'])})", flush=True)
 
 
 def _print_json(alert: Alert) -> None:

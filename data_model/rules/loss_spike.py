@@ -14,7 +14,7 @@ import numpy.typing as npt
 import param
 import xarray as xr
 
-from deeptracker.data_model.anomaly import Anomaly, Kind
+from deeptracker.data_model.anomaly import Anomaly, Kind, Standing
 from deeptracker.data_model.robust import centre_and_spread
 from deeptracker.data_model.rules.base import Rule, RunData, Window, clip, spans
 
@@ -70,6 +70,7 @@ class LossSpike(Rule):
     name = param.String(default="loss_spike", constant=True, doc="The rule's name in the table of anomalies.")
     kind: ClassVar[Kind] = Kind.SCALAR
     title: ClassVar[str] = "Loss spike"
+    standing: ClassVar[Standing] = Standing.STRONG
     source: ClassVar[str] = (
         "Robust z-score (Iglewicz and Hoaglin 1993) above 6 in a sliding window, and above all of the window"
     )
@@ -83,7 +84,7 @@ class LossSpike(Rule):
 
     def find(self, run: RunData, iterations: Window = None) -> list[Anomaly]:
         """Return spikes in every scalar with "loss" in its name; neighbours in a block are one; score =
-        robust z."""
+        robust z over the threshold."""
         anomalies = []
         scalars = run.scalars
         for index, name in enumerate(map(str, scalars.data_vars)):
@@ -108,9 +109,8 @@ class LossSpike(Rule):
             score = scores[peak - blocks.start * BLOCK]
             before = _middle(values, position, window)
             message = f"{name} jumped to {values[peak]:.4g}, from about {before:.4g} before"
-            found.append(
-                self.anomaly(name, index, (start[position], stop[blocks.start * BLOCK + last]), score, message)
-            )
+            span = (start[position], stop[blocks.start * BLOCK + last])
+            found.append(self.anomaly(name, index, span, score / self.z, message))
         return found
 
 

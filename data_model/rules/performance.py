@@ -8,7 +8,7 @@ import numpy as np
 import param
 
 from deeptracker.data_model.anomaly import Kind
-from deeptracker.data_model.block_rule import Alarm, BlockRule, evidence, times
+from deeptracker.data_model.block_rule import Alarm, BlockRule, by_factor, evidence, times
 from deeptracker.data_model.layer_series import log, middle_mean
 from deeptracker.data_model.rules.base import RunData
 from deeptracker.data_model.validation_watch import Floats, Ints, ValidationWatch, log_odds, per_validation
@@ -63,7 +63,8 @@ class PerformanceDrop(BlockRule):
         """Return the message of a finding."""
         if alarm.series == LOSS:
             return f"validation loss {times(alarm)} ({evidence(alarm)})"
-        return f"probability of the true class fell by {alarm.value - alarm.middle:.2g} log-odds ({evidence(alarm)})"
+        fell = by_factor(alarm.middle - alarm.value)
+        return f"the odds of the true class, in the middle of all classes, {fell} ({evidence(alarm)})"
 
 
 class ClassDrop(BlockRule):
@@ -81,5 +82,5 @@ class ClassDrop(BlockRule):
 
     def say(self, entity: str, alarm: Alarm) -> str:
         """Return the message of a finding."""
-        fell = alarm.value - alarm.middle
-        return f"class {entity} fell by {fell:.2g} log-odds of the true class against the others ({evidence(alarm)})"
+        fell = by_factor(alarm.middle - alarm.value)
+        return f"the odds that class {entity} is recognised {fell}, apart from the other classes ({evidence(alarm)})"

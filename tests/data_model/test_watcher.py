@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeptracker.app.command import main
-from deeptracker.data_model.alerts import Alert, Delivery, Episodes, only, to_log
-from deeptracker.data_model.anomaly import Anomaly, Kind
+from deeptracker.data_model.alerts import Alert, Delivery, only, to_log
 from deeptracker.data_model.errors import QueryError
 from deeptracker.data_model.run import open_run
 from deeptracker.data_model.watcher import Watcher, alerting_rules
@@ -22,36 +21,35 @@ from deeptracker.data_model.writer import RunWriter
 from tests import planted
 
 
-def finding(rule: str, start: int, stop: int, score: float = 1) -> Anomaly:
-    return Anomaly(rule, Kind.SCALAR, "loss", 0, start, stop, score, f"at {start}")
+def alert_of(*rules: str) -> Alert:
+    return {"run": "mine", "message": "loss is NaN", "start": 3, "rule": rules[0], "rules": list(rules)}
 
 
-spans = st.tuples(st.integers(0, 400), st.integers(1, 30)).map(lambda one: (one[0], one[0] + one[1]))
+@given(st.lists(st.sets(st.integers(0, 30), min_size=1, max_size=5), max_size=12))
+def test_what_shares_a_part_with_what_was_told_is_not_told_again(offered: list[set[int]]) -> None:
+    got: list[Alert] = []
+    delivery = Delivery(got.append)
+    seen: set[int] = set()
+    told = 0
+    for parts in offered:
+        new = not parts & seen
+        told += new
+        seen |= parts
+        assert delivery.offer(alert_of("a"), parts) == new
+    delivery.close()
+    assert len(got) == told
 
 
-@given(st.lists(spans, max_size=15), st.integers(0, 40))
-def test_each_stretch_is_told_once_however_it_comes_in(found: list[tuple[int, int]], gap: int) -> None:
-    found = sorted(found)
-    stretches: list[list[int]] = []
-    for start, stop in found:
-        if stretches and start <= stretches[-1][1] + gap:
-            stretches[-1][1] = max(stretches[-1][1], stop)
-        else:
-            stretches.append([start, stop])
-    anomalies = [finding("a", *span) for span in found]
-    at_once = Episodes(gap).new(anomalies)
-    assert [one.start for one in at_once] == [start for start, _ in stretches]
-    one_by_one = Episodes(gap)
-    told = [new for one in anomalies for new in one_by_one.new([one])]
-    assert len(told) == len(stretches)
-    assert one_by_one.new(anomalies) == []
-
-
-def test_rules_have_episodes_of_their_own_and_the_highest_score_speaks() -> None:
-    episodes = Episodes(10)
-    told = episodes.new([finding("a", 5, 6), finding("a", 8, 9, 7), finding("b", 8, 9)])
-    assert [(one.rule, one.start) for one in told] == [("a", 8), ("b", 8)]
-    assert episodes.new([finding("a", 18, 19), finding("b", 100, 101)])[0].rule == "b"
+def test_a_target_for_some_rules_hears_of_an_episode_when_one_of_them_joins_it() -> None:
+    got: list[Alert] = []
+    delivery = Delivery(only(got.append, "b"))
+    assert not delivery.offer(alert_of("a"), {1})
+    assert delivery.offer(alert_of("a", "b"), {1, 2})
+    assert not delivery.offer(alert_of("a", "b"), {1, 2, 3})
+    assert delivery.offer(alert_of("b"), {9}, silent=True)
+    assert not delivery.offer(alert_of("b"), {9})
+    delivery.close()
+    assert [one["rules"] for one in got] == [["a", "b"]]
 
 
 @pytest.fixture
@@ -114,7 +112,7 @@ def test_a_target_that_hangs_or_fails_holds_nobody_up(
 
 def test_the_log_is_a_target(caplog: pytest.LogCaptureFixture) -> None:
     delivery = Delivery(to_log)
-    alert = {"run": "mine", "message": "loss is NaN", "start": 3, "rule": "non_finite"}
+    alert = alert_of("non_finite")
     with caplog.at_level(logging.WARNING, "deeptracker.alerts"):
         delivery.send(alert)
         delivery.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from deeptracker.app.views.base import find_views
@@ -29,6 +31,12 @@ def test_every_rule_loads_and_says_what_it_finds_and_where_it_comes_from() -> No
         assert rule.title, f"{name} has no title"
         assert rule.source, f"{name} has no source"
         assert rule.__doc__, f"{name} has no docstring"
+
+
+def test_the_page_of_rules_is_what_the_rules_say() -> None:
+    command = [sys.executable, str(ROOT / "tools" / "document_rules.py"), "--check"]
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert checked.returncode == 0, checked.stderr
 
 
 def test_every_view_says_what_it_shows_and_is_in_the_readme() -> None:

@@ -24,7 +24,8 @@ class Fault:
     """What is wrong, and where: `place` is one of `PLACES`; it is found in time up to `within` iterations later.
 
     `lasts` is in iterations. `beside` are the blocks before (-1) and behind (1) a layer that it breaks too; `normed`
-    says that it needs batch norm, `at_start` that it is there from the first iteration.
+    says that it needs batch norm, `at_start` that it is there from the first iteration. One for `practice` is no part
+    of the benchmark: rules may be tried on it as often as one likes.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Fault:
     beside: tuple[int, ...]
     normed: bool
     at_start: bool
+    practice: bool = False
 
 
 FAULTS: list[Fault] = []
@@ -47,11 +49,13 @@ def fault(
     beside: tuple[int, ...] = (),
     normed: bool = False,
     at_start: bool = False,
+    practice: bool = False,
 ) -> Callable[[Injection], Injection]:
     """Enter a function into the catalogue; it breaks the training, yields while the fault lasts, and mends it."""
 
     def enter(inject: Injection) -> Injection:
-        FAULTS.append(Fault(inject.__name__, inject, place, lasts, within, beside, normed, at_start))
+        name = inject.__name__
+        FAULTS.append(Fault(name, inject, place, lasts, within, beside, normed, at_start, practice))
         return inject
 
     return enter

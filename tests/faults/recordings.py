@@ -1,7 +1,8 @@
 """Which trainings are recorded, which of them may be looked at while rules are tuned, and where they are kept.
 
 The split is fixed here: rules and their thresholds were chosen on the development half, every second fault with three
-of its five seeds. The other faults, and the other seeds of these, are looked at only to report.
+of its five seeds, and on faults for practice. The other faults, and the other seeds of these, are looked at only to
+report. Clean trainings go to both halves, five (one of each kind) by five.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ import torch
 
 from deeptracker.data_model.run import Run
 from tests.faults.catalogue import FAULTS, Fault, class_of, entered, number_of
+from tests.faults.practice import PRACTICE
 from tests.faults.training import KINDS, Training, train
 
 SEEDS, DEVELOPMENT_SEEDS = 5, 3
-CLEAN, CLEAN_DEVELOPMENT = 10, 5
-FAULTY_ITERATIONS, CLEAN_ITERATIONS = 2000, 2600
+CLEAN, FIRST_CLEAN_SEED = 30, 1000
+FAULTY_ITERATIONS, CLEAN_ITERATIONS = 2000, 5000
 FIRST_FAULT, LAST_FAULT = 1050, 1400
 
 
@@ -58,11 +60,12 @@ class Recording:
 
 def recordings() -> list[Recording]:
     """Return all trainings, those of the development half first."""
-    found = [Recording(f"clean-{seed}", None, 100 + seed, seed % 5, seed < CLEAN_DEVELOPMENT) for seed in range(CLEAN)]
-    for number, fault in enumerate(FAULTS):
-        for seed in range(SEEDS):
+    clean = range(FIRST_CLEAN_SEED, FIRST_CLEAN_SEED + CLEAN)
+    found = [Recording(f"clean-{seed}", None, seed, seed % 5, seed // 5 % 2 == 0) for seed in clean]
+    for number, fault in enumerate([*(one for one in FAULTS if not one.practice), *PRACTICE]):
+        for seed in range(DEVELOPMENT_SEEDS if fault.practice else SEEDS):
             kind = (seed + number) % (3 if fault.normed else len(KINDS))
-            development = number % 2 == 0 and seed < DEVELOPMENT_SEEDS
+            development = fault.practice or (number % 2 == 0 and seed < DEVELOPMENT_SEEDS)
             found.append(Recording(f"{fault.name}-{seed}", fault, 10 * number + seed, kind, development))
     return sorted(found, key=lambda one: (not one.development, one.seed % 10))
 
@@ -110,7 +113,7 @@ def recorded(folder: Path, wanted: list[Recording], progress: bool = True) -> It
         path = folder / one.name
         if not path.exists():
             began = time.monotonic()
-            partial = folder / f".{one.name}.partial"
+            partial = folder / ".partial" / one.name
             shutil.rmtree(partial, ignore_errors=True)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch warns of a processor it does not know when asked for this:
