@@ -4,27 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
+import numpy as np
 import zarr
+from numpy.typing import NDArray
 
+from deeptracker.data_model.check.naming import damaged_file
 from deeptracker.data_model.committed_arrays import CommittedArrays
 from deeptracker.data_model.errors import RunFormatError
 from deeptracker.data_model.families import ENTITY, SNAPSHOTS, VALIDATION, snapshot_field, validation_fields
 from deeptracker.data_model.family_reader import FamilyReader
 from deeptracker.data_model.log_reader import LogReader
-from deeptracker.data_model.root import read_root
+from deeptracker.data_model.presence import Presence
+from deeptracker.data_model.root import Root, read_root
+from deeptracker.data_model.shards import CHUNKS, ChunkCache
 from deeptracker.data_model.storage import Storage
 
 
 class Commit:
     """The readers of one commit. Tail pieces are taken over from the readers of the commit before."""
 
-    def __init__(self, storage: Storage, before: Commit | None = None) -> None:
-        """Read the root of a run; raises what `read_root` raises."""
+    def __init__(
+        self,
+        storage: Storage,
+        before: Commit | None = None,
+        root: Root | None = None,
+        cache: ChunkCache = CHUNKS,
+    ) -> None:
+        """Read the root of a run, unless it is given; raises what `read_root` raises."""
         self.storage = storage
-        self.manifest, nodes, self.stamp = read_root(storage)
+        self.manifest, nodes, self.stamp = root or read_root(storage)
+        self.nodes = nodes
         history = (self.manifest.created_at, self.manifest.generation)
-        self._arrays = CommittedArrays(storage, nodes, self.manifest.widths, history)
+        self._arrays = CommittedArrays(storage, nodes, self.manifest.widths, history, cache)
         self.families: dict[str, FamilyReader] = {}
         self.validation = self.snapshots = None
         if before is not None and before.manifest.generation != self.manifest.generation:
@@ -70,6 +83,18 @@ class Commit:
     def array(self, path: str) -> zarr.Array:  # type: ignore[type-arg]
         """Return an array by path as the commit describes it."""
         return self._arrays[path]
+
+    def read(self, path: str, index: Any = ()) -> NDArray[Any]:
+        """Return values of an array that is small enough to be read whole; RunFormatError where it is damaged."""
+        array = self.array(path)
+        try:
+            return np.asarray(array[index])
+        except (ValueError, RuntimeError, OSError) as error:
+            wrong = damaged_file(self.storage, path, Presence(self.nodes, self.manifest.widths))
+            raise RunFormatError(
+                f"{self.storage}/{wrong}. What lies in other files of the run is not affected; `deeptracker check` "
+                "says what is."
+            ) from error
 
 
 def _family_log(commit: Commit, name: str) -> LogReader:

@@ -11,7 +11,7 @@ from zarr.storage import StorePath
 
 from deeptracker.data_model.errors import RunFormatError
 from deeptracker.data_model.presence import Presence, Widths
-from deeptracker.data_model.shards import ReadableArray, ShardLayout, ShardReader, ZarrArray
+from deeptracker.data_model.shards import CHUNKS, ChunkCache, ReadableArray, ShardLayout, ShardReader, ZarrArray
 from deeptracker.data_model.storage import Storage
 from deeptracker.data_model.strict_store import StrictStore
 
@@ -19,11 +19,20 @@ from deeptracker.data_model.strict_store import StrictStore
 class CommittedArrays:
     """Arrays by path, made when they are first asked for."""
 
-    def __init__(self, storage: Storage, nodes: Mapping[str, Any], widths: Widths, history: Hashable = None) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        nodes: Mapping[str, Any],
+        widths: Widths,
+        history: Hashable = None,
+        cache: ChunkCache = CHUNKS,
+    ) -> None:
         """Take the metadata of every group and array by its path, and how wide those that grew have been.
 
         `history` tells one run from another at the same place, and what was recorded before and after a cut.
+        What has been decoded is kept in `cache`.
         """
+        self._cache = cache
         self._storage, self._nodes, self._source = storage, nodes, (storage.url, history)
         self._presence = Presence(nodes, widths)
         self._store = StrictStore(storage.array_store(read_only=True), self._presence, str(storage))
@@ -46,7 +55,7 @@ class CommittedArrays:
             node = self._nodes.get(path)
             layout = ShardLayout.of(node) if node else None
             required = partial(self._presence.requires, path)
-            known = layout and ShardReader(self._storage, path, layout, self._source, required)
+            known = layout and ShardReader(self._storage, path, layout, self._source, required, self._cache)
             self._readable[path] = known or ZarrArray(self[path])
         return self._readable[path]
 

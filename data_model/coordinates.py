@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +27,20 @@ def write_coordinates(tree: ArrayTree, manifest: Manifest) -> None:
     owner, channel = _filters(manifest)
     tree.create_from(f"{FILTERS}/layer_of_filter", owner, "filter")
     tree.create_from(f"{FILTERS}/channel", channel, "filter")
+
+
+def coordinates(manifest: Manifest) -> dict[str, NDArray[Any]]:
+    """Return what the coordinate arrays of a run hold, by their paths; a run need not have all of them."""
+    owner, channel = _filters(manifest)
+    found: dict[str, NDArray[Any]] = {f"{FILTERS}/layer_of_filter": owner, f"{FILTERS}/channel": channel}
+    names = {f"{SCALARS}/scalar": manifest.scalars, f"{SCALARS}/statistic": ["value"]}
+    for family, entity in ENTITY.items():
+        names[f"{family}/aggregate"] = list(AGGREGATES)
+        if family in manifest.statistics:
+            names[f"{family}/statistic"] = [one.name for one in manifest.statistics[family]]
+        if entity == "layer":
+            names[f"{family}/layer"] = [layer.name for layer in manifest.layers]
+    return found | {path: np.array(one, dtype=np.dtypes.StringDType()) for path, one in names.items()}
 
 
 def extend_layers(tree: ArrayTree, manifest: Manifest) -> None:

@@ -13,6 +13,10 @@ class RunFormatError(DeepTrackerError):
     """The run is damaged, or was written by a newer format than this version reads."""
 
 
+class NewerFormatError(RunFormatError):
+    """A later version of DeepTracker wrote the run, in a format that this one does not read."""
+
+
 class MissingFileError(RunFormatError):
     """A file of the run is not there although the run's root says that it was written."""
 

@@ -27,7 +27,7 @@ class Images:
         manifest = commit.manifest
         known = before if before is not None and len(before.ids) == manifest.images else None
         self.ids: NDArray[Any] = known.ids if known else self._ids(manifest.images)
-        self.image_class = np.asarray(commit.array("images/class")[:]) if manifest.images else np.zeros(0, np.int32)
+        self.image_class = commit.read("images/class") if manifest.images else np.zeros(0, np.int32)
         self.class_names = self._names()
         entry = manifest.logs.get("validation")
         self.axis = entry.axis if entry else IterationAxis()
@@ -43,7 +43,7 @@ class Images:
     def _ids(self, count: int) -> NDArray[Any]:
         if not count:
             return np.zeros(0, object)
-        return np.asarray(self._commit.array("images/id")[:]).astype(object)
+        return self._commit.read("images/id").astype(object)
 
     def _names(self) -> list[str]:
         given = list(self._commit.manifest.description.classes)
@@ -85,7 +85,7 @@ class Images:
     def relabelled(self) -> pd.DataFrame:
         """Return each change of an image's class: its id, the validation's iteration, the class before and after."""
         path = "images/relabelled"
-        table = np.asarray(self._commit.array(path)[:]) if self._commit.has(path) else np.zeros((0, 4), np.int64)
+        table = self._commit.read(path) if self._commit.has(path) else np.zeros((0, 4), np.int64)
         names = np.array([*self.class_names, "?"], dtype=object)
         known = len(names) - 1
         before, after = (np.where((column >= 0) & (column < known), column, known) for column in table[:, 2:].T)
@@ -120,6 +120,6 @@ class Images:
         """Return an image's small picture, (height, width, 3) uint8; None when none was recorded."""
         if not self._commit.manifest.thumbnail_shape or not 0 <= image < len(self.ids):
             return None
-        if not bool(self._commit.array("images/has_thumbnail")[image]):
+        if not bool(self._commit.read("images/has_thumbnail", image)):
             return None
-        return np.asarray(self._commit.array("images/thumbnail")[image])
+        return self._commit.read("images/thumbnail", image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from deeptracker.data_model.pyramid import Pyramid
 from deeptracker.data_model.record_log import RecordLog
 from deeptracker.data_model.reduction import FACTOR
 from deeptracker.data_model.storage import Storage
+from deeptracker.data_model.tail import FOLDER
 from deeptracker.data_model.tree import ArrayTree
 from deeptracker.data_model.vocabulary import SCALARS
 
@@ -163,6 +165,13 @@ class Logs:
         """After a commit, delete tail pieces that nobody reads any more."""
         for log in self._logs.values():
             log.forget_dropped()
+
+    def forget_leftovers(self, before: Collection[str]) -> None:
+        """Delete pieces of the tail that a killed writer left behind; those that the commit `before` named may stay."""
+        named = {piece.name for log in self._logs.values() for piece in log.entry.tail}
+        for name in self._storage.names(f"{FOLDER}/"):
+            if name.removeprefix(f"{FOLDER}/") not in named | set(before):
+                self._storage.delete(name)
 
     def close(self) -> None:
         """Write the unfinished shards of every log and every level."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,21 @@ def node_text(node: Mapping[str, Any]) -> bytes:
     kind = ArrayV3Metadata if node["node_type"] == "array" else GroupMetadata
     text: bytes = kind.from_dict(dict(node)).to_buffer_dict(default_buffer_prototype())[METADATA].to_bytes()
     return text
+
+
+def same_node(text: bytes, node: Mapping[str, Any], *, ahead: bool) -> bool:
+    """Return whether a file says of a group or an array what the root does.
+
+    With `ahead`, an array may be larger: it grows before the root says so.
+    """
+    expected = json.loads(node_text(node))
+    try:
+        found = json.loads(text)
+        if ahead and all(size >= least for size, least in zip(found["shape"], expected["shape"], strict=True)):
+            found["shape"] = expected["shape"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+    return bool(found == expected)
 
 
 def opened(store: Store, path: str, node: Mapping[str, Any]) -> zarr.Array[Any] | zarr.Group:

@@ -44,6 +44,11 @@ class Grid:
         )
 
     @property
+    def axes(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
     def counts(self) -> Coordinates:
         """Files along each axis."""
         return tuple(-(-size // file) for size, file in zip(self.shape, self.file, strict=True))
@@ -61,6 +66,11 @@ class Presence:
         """Take the metadata of every array by its path, and how wide those that grew have been."""
         self._nodes, self._widths = nodes, widths
         self._grids: dict[str, Grid] = {}
+
+    def node(self, path: str) -> Mapping[str, Any]:
+        """Return the metadata of an array."""
+        found: Mapping[str, Any] = self._nodes[path]
+        return found
 
     def grid(self, path: str) -> Grid:
         """Return how an array is cut into files."""

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from deeptracker.data_model.checksums import KEY, check_seal, sealed
-from deeptracker.data_model.errors import NotARunError, RunFormatError
+from deeptracker.data_model.errors import NewerFormatError, NotARunError, RunFormatError
 from deeptracker.data_model.manifest import FORMAT, FORMAT_VERSION, Manifest
 from deeptracker.data_model.presence import unknown_widths
 from deeptracker.data_model.storage import ROOT as ROOT
 from deeptracker.data_model.storage import Stamp, Storage, require_folder
 from deeptracker.data_model.trust import check_arrays
+
+COPY = "zarr.json.copy"
+"""A copy of the root of a closed run, the one file that nothing else could replace."""
 
 _OURS = frozenset({"format_version", "logs", "commits", "generation"})
 """Attributes that tell a root of ours also where the name of the format in it is damaged."""
@@ -73,7 +76,7 @@ def _check_whole(content: bytes, root: Mapping[str, Any], place: str) -> None:
     attributes = root["attributes"]
     version = attributes.get("format_version")
     if isinstance(version, int) and version > FORMAT_VERSION and attributes.get("format") == FORMAT:
-        raise RunFormatError(
+        raise NewerFormatError(
             f"{place} has format version {version!r}; this DeepTracker reads up to {FORMAT_VERSION}. "
             "Update it: pip install --upgrade deeptracker"
         )

@@ -44,25 +44,33 @@ def read_piece(storage: Storage, piece: TailPiece) -> dict[str, NDArray[Any]]:
             "Was the run copied completely?"
         ) from error
     try:
-        return _decoded(content, piece)
-    except (ValueError, OSError, zipfile.BadZipFile, KeyError, EOFError, RuntimeError) as error:
+        return decode_piece(content, piece)
+    except ValueError as error:
         raise RunFormatError(
             f"{path} is damaged ({error}): its {piece.rows} records are lost, all others are readable. "
             "Resuming the run is refused while it is damaged."
         ) from error
 
 
-def _decoded(content: bytes, piece: TailPiece) -> dict[str, NDArray[Any]]:
+def decode_piece(content: bytes, piece: TailPiece) -> dict[str, NDArray[Any]]:
+    """Return the columns in a piece of the tail; ValueError where it is damaged."""
     if piece.checksum is not None and crc32c(content) != piece.checksum:
         raise ValueError("it does not match its checksum")
-    # The checksums that a zip file has by itself are looked at only where an array is read to its end: not where the
-    # header of the array claims to be of a smaller one.
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        bad = archive.testzip() if piece.checksum is None else None
-    if bad is not None:
-        raise ValueError(f"its part {bad} does not match its checksum")
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        columns = {key: np.asarray(arrays[key]) for key in arrays.files}
+    try:
+        columns = _columns(content, checked=piece.checksum is not None)
+    except (OSError, zipfile.BadZipFile, KeyError, EOFError, RuntimeError) as error:
+        raise ValueError(str(error)) from error
     if not columns or any(len(column) != piece.rows for column in columns.values()):
         raise ValueError(f"it should hold {piece.rows} records, and holds {[*map(len, columns.values())]}")
     return columns
+
+
+def _columns(content: bytes, checked: bool) -> dict[str, NDArray[Any]]:
+    # The checksums that a zip file has by itself are looked at only where an array is read to its end: not where the
+    # header of the array claims to be of a smaller one.
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        bad = None if checked else archive.testzip()
+    if bad is not None:
+        raise ValueError(f"its part {bad} does not match its checksum")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return {key: np.asarray(arrays[key]) for key in arrays.files}

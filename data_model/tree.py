@@ -95,6 +95,12 @@ class ArrayTree:
         if grid.record_axis is not None and path in self._widths:
             self._widths[path] = cut(self._widths[path], shape[grid.record_axis])
 
+    def settle(self) -> None:
+        """Have the arrays' own metadata, too, name the shapes that the last commit declared; nothing is deleted."""
+        nodes = self.nodes()
+        for path in self._shapes:
+            self._storage.write(f"{path}/{METADATA}", node_text(nodes[path]))
+
     def create(self, path: str, **options: Any) -> zarr.Array[Any]:
         """Create an array with zarr's own options, and the groups above it.
 

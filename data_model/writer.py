@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeptracker.data_model.axis import Iterations
-from deeptracker.data_model.errors import NotARunError, RecordingError
+from deeptracker.data_model.errors import NotARunError, RecordingError, RunAccessError
 from deeptracker.data_model.families import SNAPSHOTS
 from deeptracker.data_model.folder import access, require_empty
 from deeptracker.data_model.holder import LOCK
@@ -20,7 +21,7 @@ from deeptracker.data_model.lock import Lock, acquire
 from deeptracker.data_model.logs import Logs
 from deeptracker.data_model.manifest import Manifest
 from deeptracker.data_model.missing import is_missing
-from deeptracker.data_model.root import encode_root, read_root
+from deeptracker.data_model.root import COPY, encode_root, read_root
 from deeptracker.data_model.storage import Place, Stamp, open_storage
 from deeptracker.data_model.tree import ArrayTree
 from deeptracker.data_model.vocabulary import (
@@ -113,6 +114,7 @@ class RunWriter:
             held = acquire(storage)
         try:
             manifest, nodes, stamp = read_root(storage)
+            before_it = [piece.name for entry in manifest.logs.values() for piece in entry.tail]
             manifest.state = "recording"
             with access(storage):
                 writer = cls(held, manifest, nodes)
@@ -123,7 +125,9 @@ class RunWriter:
                     manifest.generation += 1
                     writer.note("cut", before=before, last=last)
                 writer.note("resumed", iteration=writer.last_iteration)
+                held.storage.delete(COPY)
                 writer.commit(stamp)
+                writer._logs.forget_leftovers(before_it)
         except BaseException:
             held.release()
             raise
@@ -252,10 +256,12 @@ class RunWriter:
         self._publish(before)
         self._logs.forget_dropped()
 
-    def _publish(self, before: Stamp | None = None) -> None:
+    def _publish(self, before: Stamp | None = None) -> bytes:
         self.manifest.commits += 1
         self.manifest.committed_at = time.time()
-        self._lock.publish(encode_root(self.manifest, self._tree.nodes()), before)
+        root = encode_root(self.manifest, self._tree.nodes())
+        self._lock.publish(root, before)
+        return root
 
     def close(self) -> None:
         """Commit, write the unfinished shards so that stock xarray sees every record, and release the lock."""
@@ -265,7 +271,10 @@ class RunWriter:
         try:
             self._logs.close()
             self.manifest.state = "closed"
-            self._publish()
+            self._tree.settle()
+            root = self._publish()
+            with suppress(OSError, RunAccessError):  # closed by now, also where there is no room for a copy
+                self.storage.write(COPY, root, durable=True)
             self._logs.forget_dropped()
         finally:
             self._lock.release()

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from deeptracker.app.command import anomalies, compare, demo, info, serve, watch
+from deeptracker.app.command import anomalies, check, compare, demo, info, serve, watch
 from deeptracker.data_model.errors import DeepTrackerError
 
 
@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
         description="Record the whole training of a CNN at every iteration, and explore it at any zoom.",
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (demo, serve, info, anomalies, watch, compare):
+    for command in (demo, serve, info, anomalies, watch, compare, check):
         command.add_to(commands)
     return top
 

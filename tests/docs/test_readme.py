@@ -66,7 +66,12 @@ def test_the_command_exists(command: str) -> None:
 
 @pytest.mark.parametrize(
     ("command", "options"),
-    [("serve", ("--port", "--address")), ("info", ("--json",)), ("demo", ("--network", "--no-serve"))],
+    [
+        ("serve", ("--port", "--address")),
+        ("info", ("--json",)),
+        ("check", ("--repair",)),
+        ("demo", ("--network", "--no-serve")),
+    ],
 )
 def test_the_options_that_the_readme_names_exist(command: str, options: tuple[str, ...]) -> None:
     text = help_of(command)

@@ -1,0 +1,1 @@
+"""Checking whether a run is whole, and repairing what can be."""

@@ -1,0 +1,97 @@
+"""What a file must have held, made anew from what it follows from: the root, or the records below a level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptracker.data_model.check.inventory import Stored, level_of
+from deeptracker.data_model.check.verify import encoded
+from deeptracker.data_model.commit import Commit
+from deeptracker.data_model.coordinates import coordinates
+from deeptracker.data_model.families import ENTITY
+from deeptracker.data_model.node_metadata import node_text
+from deeptracker.data_model.presence import UNKNOWN, Coordinates, Presence
+from deeptracker.data_model.reduction import FACTOR, merge_buckets, summarise_records
+
+ROOT_SOURCE = "the run's root"
+
+Make = Callable[[str, Coordinates], NDArray[Any]]
+"""Returns the values of a file of an array, from its corner on, in the order of the array."""
+
+
+class Rebuilder:
+    """Makes files of one commit anew."""
+
+    def __init__(self, commit: Commit) -> None:
+        """Take the commit; what is read from it is read when it is needed."""
+        self._commit = commit
+        self._nodes = commit.nodes
+        self._presence = Presence(commit.nodes, commit.manifest.widths)
+
+    @cached_property
+    def _names(self) -> dict[str, NDArray[Any]]:
+        return coordinates(self._commit.manifest)
+
+    def source(self, stored: Stored) -> str:
+        """Return, in words, what a file can be made anew from; empty where from nothing."""
+        if stored.is_metadata:
+            return ROOT_SOURCE
+        found = self._maker(stored)
+        return found[0] if found else ""
+
+    def content(self, stored: Stored) -> bytes:
+        """Return the file as it must have been; RunFormatError where what it follows from is damaged itself."""
+        if stored.is_metadata:
+            return node_text(self._nodes[stored.node])
+        found = self._maker(stored)
+        if found is None or stored.coordinates is None:
+            raise ValueError(f"{stored.name} follows from nothing else")
+        return encoded(found[1](stored.node, stored.coordinates), self._nodes[stored.node], stored.coordinates)
+
+    def values(self, stored: Stored) -> NDArray[Any] | None:
+        """Return the values that a file must hold; None where they follow from nothing else."""
+        found = self._maker(stored)
+        if found is None or stored.coordinates is None:
+            return None
+        return found[1](stored.node, stored.coordinates)
+
+    def _maker(self, stored: Stored) -> tuple[str, Make] | None:
+        path = stored.node
+        if stored.coordinates is None:
+            return None
+        if path in self._names:
+            return ROOT_SOURCE, self._name
+        if path.endswith("/iteration"):
+            return ROOT_SOURCE, self._iterations
+        if path.endswith("/summary") and stored.log in ENTITY:
+            below = (level_of(path) or 0) - 1
+            return f"level {below} below it" if below else "the records", self._level
+        return None
+
+    def _name(self, path: str, place: Coordinates) -> NDArray[Any]:
+        return self._names[path][slice(*self._presence.grid(path).span(place, 0))]
+
+    def _iterations(self, path: str, place: Coordinates) -> NDArray[Any]:
+        axis = self._commit.manifest.logs[path.split("/")[0]].axis
+        return axis.iterations(*self._presence.grid(path).span(place, 0))
+
+    def _level(self, path: str, place: Coordinates) -> NDArray[Any]:
+        """Summarise what lies below, as while it was recorded: without entities that came only later."""
+        grid, level = self._presence.grid(path), level_of(path) or 0
+        reader = self._commit.families[path.split("/")[0]]
+        (first, stop), (low, high) = grid.span(place, 3), grid.span(place, 2)
+        width = self._presence.width(path, place)
+        entities = slice(low, high if width == UNKNOWN else min(high, width))
+        start, end = first * FACTOR, min(stop * FACTOR, reader.entry.records)
+        parts = []
+        for statistic in range(*grid.span(place, 0)):
+            if level == 1:
+                parts.append(summarise_records(reader.records(statistic, start, end, entities)))
+            else:
+                parts.append(merge_buckets(reader.summaries(level - 1, start, stop * FACTOR, statistic, entities)))
+        return np.stack(parts).transpose(0, 2, 3, 1)
