@@ -19,7 +19,10 @@ from deeptracker.data_model.log_reader import LogReader
 from deeptracker.data_model.presence import Presence
 from deeptracker.data_model.root import Root, read_root
 from deeptracker.data_model.shards import CHUNKS, ChunkCache
+from deeptracker.data_model.state_layout import STATES
+from deeptracker.data_model.state_reader import StateReader
 from deeptracker.data_model.storage import Storage
+from deeptracker.data_model.vocabulary import CLASSES
 
 
 class Commit:
@@ -39,7 +42,7 @@ class Commit:
         history = (self.manifest.created_at, self.manifest.generation)
         self._arrays = CommittedArrays(storage, nodes, self.manifest.widths, history, cache)
         self.families: dict[str, FamilyReader] = {}
-        self.validation = self.snapshots = None
+        self.validation = self.snapshots = self.state_log = None
         if before is not None and before.manifest.generation != self.manifest.generation:
             before = None
         for name, entry in self.manifest.logs.items():
@@ -51,17 +54,42 @@ class Commit:
                 )
         self.validation = self._reader(VALIDATION, ("predicted", "probability", "rank", "iteration"), before)
         self.snapshots = self._reader(SNAPSHOTS, ("weights", "iteration"), before)
+        self.state_log = self._reader(STATES, self._state_arrays(), before, "state_log", f"{STATES}/level_0")
         self.validation_fields = {field.name: field for field in validation_fields(self.manifest.images)}
         weights = self.manifest.logs[SNAPSHOTS].entities if SNAPSHOTS in self.manifest.logs else 0
         self.snapshot_field = snapshot_field(weights)
 
-    def _reader(self, name: str, keys: tuple[str, ...], before: Commit | None) -> LogReader | None:
-        entry = self.manifest.logs.get(name)
+    def _reader(
+        self, name: str, keys: tuple[str, ...], before: Commit | None, attribute: str = "", group: str = ""
+    ) -> LogReader | None:
+        """Return the reader of a log, which is kept as an attribute of that name, or of the log's."""
+        entry, attribute = self.manifest.logs.get(name), attribute or name
         if entry is None:
             return None
-        known = getattr(before, name) if before else None
-        arrays = {key: self._arrays.readable(f"{name}/{key}") for key in keys}
-        return LogReader(self.storage, arrays, entry, known, self._renewal(lambda commit: getattr(commit, name)))
+        known = getattr(before, attribute) if before else None
+        arrays = {key: self._arrays.readable(f"{group or name}/{key}") for key in keys}
+        return LogReader(self.storage, arrays, entry, known, self._renewal(lambda commit: getattr(commit, attribute)))
+
+    def _state_arrays(self) -> tuple[str, ...]:
+        levels = (f"images_{level}" for level in range(10) if f"{STATES}/level_0/images_{level}" in self._arrays)
+        return (*levels, "iteration")
+
+    def derived(self, name: str) -> bool:
+        """Return whether states, or series of classes, are kept of every validation: not in runs of earlier days."""
+        logs = self.manifest.logs
+        return name in logs and VALIDATION in logs and logs[name].records == logs[VALIDATION].records
+
+    def states(self) -> StateReader | None:
+        """Return the reader of the images' states; None where they are not kept of every validation."""
+        if self.state_log is None or not self.derived(STATES):
+            return None
+        levels = len(self.state_log.arrays) - 1
+        return StateReader(self.storage, self._arrays.readable, self.manifest.logs[STATES], self.state_log, levels)
+
+    @property
+    def class_records(self) -> FamilyReader | None:
+        """The reader of the classes' series; None where they are not kept of every validation."""
+        return self.families.get(CLASSES) if self.derived(CLASSES) else None
 
     def _renewal(self, pick: Callable[[Commit], LogReader]) -> Callable[[], LogReader]:
         """Return what opens the same log as of the newest commit."""

@@ -8,15 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptracker.data_model.families import ENTITY
+from deeptracker.data_model.image_states import COUNTED
 from deeptracker.data_model.manifest import Manifest
 from deeptracker.data_model.reduction import AGGREGATES
+from deeptracker.data_model.state_layout import STATES
 from deeptracker.data_model.tree import ArrayTree
-from deeptracker.data_model.vocabulary import ACTIVATIONS, FILTERS, SCALARS
+from deeptracker.data_model.vocabulary import ACTIVATIONS, CLASSES, FILTERS, SCALARS
+
+ALL_IMAGES = "all images"
+"""Stands before the classes in their family."""
 
 
 def write_coordinates(tree: ArrayTree, manifest: Manifest) -> None:
     """Write names of statistics, aggregates and entities into each family's group, where its levels inherit them."""
     named = {family: [one.name for one in statistics] for family, statistics in manifest.statistics.items()}
+    del named[CLASSES]
     if not manifest.activation_statistics:
         del named[ACTIVATIONS]
     for family, names in {SCALARS: ["value"], **named}.items():
@@ -40,6 +46,8 @@ def coordinates(manifest: Manifest) -> dict[str, NDArray[Any]]:
             names[f"{family}/statistic"] = [one.name for one in manifest.statistics[family]]
         if entity == "layer":
             names[f"{family}/layer"] = [layer.name for layer in manifest.layers]
+    names[f"{CLASSES}/class"] = [ALL_IMAGES, *manifest.class_names]
+    names[f"{STATES}/counted"] = list(COUNTED)
     return found | {path: np.array(one, dtype=np.dtypes.StringDType()) for path, one in names.items()}
 
 
@@ -51,6 +59,24 @@ def extend_layers(tree: ArrayTree, manifest: Manifest) -> None:
     owner, channel = _filters(manifest)
     tree.extend(f"{FILTERS}/layer_of_filter", owner)
     tree.extend(f"{FILTERS}/channel", channel)
+
+
+def write_states(tree: ArrayTree) -> None:
+    """Write what the numbers of a count of states are."""
+    if f"{STATES}/counted" not in tree:
+        tree.create_names(f"{STATES}/counted", list(COUNTED), "counted")
+
+
+def extend_classes(tree: ArrayTree, manifest: Manifest) -> None:
+    """Write the names of the classes, of which new ones may come with new images; all images together come first."""
+    names = [ALL_IMAGES, *manifest.class_names]
+    if f"{CLASSES}/class" in tree:
+        if tree[f"{CLASSES}/class"].shape[0] < len(names):
+            tree.extend_names(f"{CLASSES}/class", names)
+        return
+    tree.create_names(f"{CLASSES}/statistic", [one.name for one in manifest.statistics[CLASSES]], "statistic")
+    tree.create_names(f"{CLASSES}/aggregate", list(AGGREGATES), "aggregate")
+    tree.create_names(f"{CLASSES}/class", names, "class")
 
 
 def extend_scalars(tree: ArrayTree, manifest: Manifest) -> None:

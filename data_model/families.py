@@ -7,12 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from deeptracker.data_model.arrays import Field
-from deeptracker.data_model.vocabulary import ACTIVATIONS, FILTERS, LAYERS, SCALARS
+from deeptracker.data_model.vocabulary import ACTIVATIONS, CLASSES, FILTERS, LAYERS, SCALARS
 
 VALIDATION, SNAPSHOTS = "validation", "snapshots"
 
-ENTITY = {SCALARS: "scalar", LAYERS: "layer", FILTERS: "filter", ACTIVATIONS: "layer"}
+ENTITY = {SCALARS: "scalar", LAYERS: "layer", FILTERS: "filter", ACTIVATIONS: "layer", CLASSES: "class"}
 """The families: what each is made of, besides statistics and iterations."""
+
+OF_STEPS = frozenset(ENTITY) - {CLASSES}
+"""The families with a record for an iteration; all else is of what training had come to after one."""
 
 _SCALAR_ROOM, _LAYER_ROOM, _FILTER_ROOM = 64, 8, 64
 """The fewest entities that a chunk has room for: more may join later, and its size is fixed when recording starts."""
@@ -30,7 +33,8 @@ def family_value(family: str, statistics: int, entities: int) -> Field:
 
     One inner chunk holds one statistic of many entities, so that a picture of one statistic reads nothing else.
     """
-    room = {SCALARS: _SCALAR_ROOM, FILTERS: min(max(entities, _FILTER_ROOM), _FILTER_CHUNK)}
+    many = min(max(entities, _FILTER_ROOM), _FILTER_CHUNK)
+    room = {SCALARS: _SCALAR_ROOM, FILTERS: many, CLASSES: many}
     chunk = room.get(family, max(entities, _LAYER_ROOM))
     shard = chunk * max(1, -(-entities // chunk))
     return Field(

@@ -13,6 +13,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from deeptracker.data_model.class_series import classes_at
 from deeptracker.data_model.compression import compressors
 from deeptracker.data_model.errors import RecordingError
 from deeptracker.data_model.manifest import Manifest
@@ -35,9 +36,12 @@ class ImageTable:
         known = manifest.images
         self._rows: dict[str, int] = {}
         self._classes = np.zeros(0, np.int32)
+        path = f"{GROUP}/relabelled"
+        self._changes = np.asarray(tree[path][:]) if path in tree else np.zeros((0, len(RELABELLED)), np.int64)
         if known:
             self._rows = {str(one): row for row, one in enumerate(np.asarray(tree[f"{GROUP}/id"][:known]))}
             self._classes = np.asarray(tree[f"{GROUP}/class"][:known])
+        self._count_classes()
 
     def place(
         self, iteration: int, ids: Sequence[str], classes: NDArray[np.int32]
@@ -57,8 +61,17 @@ class ImageTable:
         other = rows[self._classes[rows] != classes]
         if len(other):
             self._relabel(iteration, rows, classes)
+        self._count_classes()
         missing = known + len(fresh) - len(ids)
         return rows, {"missing": missing, "new": len(fresh) if known else 0, "relabelled": len(other)}
+
+    def _count_classes(self) -> None:
+        known = (self._manifest.classes, len(self._manifest.description.classes), self._classes.max(initial=-1) + 1)
+        self._manifest.classes = int(max(known))
+
+    def classes_at(self, iteration: int) -> NDArray[np.int32]:
+        """Return the class that every image had at a validation."""
+        return classes_at(self._classes, self._changes, iteration)
 
     def _relabel(self, iteration: int, rows: NDArray[np.int64], classes: NDArray[np.int32]) -> None:
         changed = self._classes[rows] != classes
@@ -68,6 +81,7 @@ class ImageTable:
         table = self._table("relabelled", "int64", 0, (len(RELABELLED),), ("change", "what"))
         table.resize((table.shape[0] + len(events), len(RELABELLED)))
         table[-len(events) :] = events
+        self._changes = np.concatenate([self._changes, events])
         self._set_classes(rows, classes)
 
     def _set_classes(self, rows: NDArray[np.int64], classes: NDArray[np.integer[Any]]) -> None:
@@ -78,12 +92,12 @@ class ImageTable:
         """Give back the classes that images had at iteration `before`; images that came later stay known."""
         if f"{GROUP}/relabelled" not in self._tree:
             return
-        table = self._tree[f"{GROUP}/relabelled"]
-        events = np.asarray(table[:])
-        kept = int((events[:, 1] <= before).sum())
-        for row, _, earlier, _ in reversed(events[kept:].tolist()):
-            self._set_classes(np.array([row]), np.array([earlier]))
-        table.resize((kept, len(RELABELLED)))
+        kept = int((self._changes[:, 1] <= before).sum())
+        if kept < len(self._changes):
+            then = self.classes_at(before)
+            self._set_classes(np.arange(len(then)), then)
+            self._changes = self._changes[:kept]
+            self._tree[f"{GROUP}/relabelled"].resize((kept, len(RELABELLED)))
 
     def pictured(self) -> set[str]:
         """Return the ids of the images that have a thumbnail."""

@@ -1,4 +1,4 @@
-"""The validation images of a run: who they are, what became of them, and each class's series, kept across commits."""
+"""The validation images of a run: who they are and what became of them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deeptracker.data_model.axis import IterationAxis
+from deeptracker.data_model.class_series import class_means, classes_at
 from deeptracker.data_model.commit import Commit
+from deeptracker.data_model.families import MISSING_RESULT
 from deeptracker.data_model.flip_counts import FlipCounts
-from deeptracker.data_model.validation_results import CLASS_STATISTICS, ValidationResults, class_series
+from deeptracker.data_model.raw_states import RawStates
+from deeptracker.data_model.state_reader import StateSource
+from deeptracker.data_model.validation_results import ValidationResults
+from deeptracker.data_model.vocabulary import CLASS_STATISTICS
 
 _CELLS = 1 << 22
 """Results of so many images, over several validations, are worked on at once: it bounds the memory."""
@@ -33,6 +38,7 @@ class Images:
         self.axis = entry.axis if entry else IterationAxis()
         self._series: NDArray[np.float32] | None = None
         self._flips = FlipCounts.none(len(self.ids), len(self.class_names))
+        self._raw_states: RawStates | None = None
         same = known is not None and np.array_equal(known.image_class, self.image_class)
         if known is not None and same and known.axis.records <= self.axis.records and self._continues(known):
             self._series, self._flips = known._series, known._flips
@@ -47,7 +53,7 @@ class Images:
 
     def _names(self) -> list[str]:
         given = list(self._commit.manifest.description.classes)
-        count = int(self.image_class.max(initial=-1)) + 1
+        count = max(int(self.image_class.max(initial=-1)) + 1, self._commit.manifest.classes)
         return given + [str(number) for number in range(len(given), count)]
 
     def results(
@@ -84,8 +90,7 @@ class Images:
 
     def relabelled(self) -> pd.DataFrame:
         """Return each change of an image's class: its id, the validation's iteration, the class before and after."""
-        path = "images/relabelled"
-        table = self._commit.read(path) if self._commit.has(path) else np.zeros((0, 4), np.int64)
+        table = self._changes()
         names = np.array([*self.class_names, "?"], dtype=object)
         known = len(names) - 1
         before, after = (np.where((column >= 0) & (column < known), column, known) for column in table[:, 2:].T)
@@ -94,15 +99,48 @@ class Images:
             {"image": self.ids[rows], "iteration": table[:, 1], "before": names[before], "after": names[after]}
         )
 
-    def class_series(self) -> tuple[NDArray[np.float32], IterationAxis]:
-        """Return error, loss and probability per class, (validation, 3, class + 1), last column: all images."""
+    def _changes(self) -> NDArray[np.int64]:
+        path = "images/relabelled"
+        return self._commit.read(path) if self._commit.has(path) else np.zeros((0, 4), np.int64)
+
+    def states(self) -> StateSource:
+        """Return what knows the states of all images: the store, or for runs of before it did, the validations."""
+        return self._commit.states() or self.raw_states()
+
+    def raw_states(self) -> RawStates:
+        """Return the same, from the validations in any case."""
+        if self._raw_states is None:
+            self._raw_states = RawStates(self._answers, self.axis.records, len(self.ids))
+        return self._raw_states
+
+    def _answers(self, first: int, stop: int, images: Any) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        reader, fields = self._commit.validation, self._commit.validation_fields
+        assert reader is not None
+        predicted, rank = (reader.rows(key, first, stop, fields[key], (images,)) for key in ("predicted", "rank"))
+        return predicted != MISSING_RESULT, rank == 0
+
+    def class_series(self) -> NDArray[np.float32]:
+        """Return error, loss and probability per class, (validation, 3, 1 + class), the first column: all images.
+
+        Computed from all results, for runs of before these series were stored.
+        """
         done = len(self._series) if self._series is not None else 0
         if self._series is None or done < self.axis.records:
             parts = [] if self._series is None else [self._series]
-            parts += [class_series(results, len(self.class_names)) for results in self._from(done)]
-            empty = np.zeros((0, len(CLASS_STATISTICS), len(self.class_names) + 1), np.float32)
+            parts += [self._class_means(results) for results in self._from(done)]
+            empty = np.zeros((0, len(CLASS_STATISTICS), 1 + len(self.class_names)), np.float32)
             self._series = np.concatenate(parts) if parts else empty
-        return self._series, self.axis
+        return self._series
+
+    def _class_means(self, results: ValidationResults) -> NDArray[np.float32]:
+        changes, classes = self._changes(), len(self.class_names)
+        rows = zip(results.iteration.tolist(), results.seen, results.right, results.probability, strict=True)
+        return np.stack(
+            [
+                class_means(seen, right, probability, classes_at(self.image_class, changes, at), classes)
+                for at, seen, right, probability in rows
+            ]
+        )
 
     def flip_counts(self) -> FlipCounts:
         """Return how many images of each class flipped at each validation."""

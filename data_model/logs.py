@@ -8,10 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptracker.data_model.arrays import Field, records_per_shard
-from deeptracker.data_model.coordinates import extend_layers, extend_scalars, write_coordinates
+from deeptracker.data_model.arrays import MOST_RECORDS, Field, records_per_shard
+from deeptracker.data_model.coordinates import (
+    extend_classes,
+    extend_layers,
+    extend_scalars,
+    write_coordinates,
+    write_states,
+)
 from deeptracker.data_model.families import (
     ENTITY,
+    OF_STEPS,
     SNAPSHOTS,
     VALIDATION,
     family_value,
@@ -24,10 +31,15 @@ from deeptracker.data_model.manifest import LogEntry, Manifest
 from deeptracker.data_model.pyramid import Pyramid
 from deeptracker.data_model.record_log import RecordLog
 from deeptracker.data_model.reduction import FACTOR
+from deeptracker.data_model.state_layout import STATES, image_levels, state_fields
+from deeptracker.data_model.state_pyramid import StatePyramid
+from deeptracker.data_model.state_reader import StateReader
 from deeptracker.data_model.storage import Storage
 from deeptracker.data_model.tail import FOLDER
 from deeptracker.data_model.tree import ArrayTree
-from deeptracker.data_model.vocabulary import SCALARS
+from deeptracker.data_model.vocabulary import CLASSES, SCALARS
+
+MOST_CLASS_RECORDS = 256
 
 
 class Logs:
@@ -38,12 +50,22 @@ class Logs:
         self._storage, self._tree, self._manifest = storage, tree, manifest
         self._logs: dict[str, RecordLog] = {}
         self._pyramids: dict[str, Pyramid] = {}
+        self._states: StatePyramid | None = None
+        self._forget_incomplete()
         for name in manifest.logs:
             self._open(name)
 
     def describe(self) -> None:
         """Write the coordinates that stock xarray reads: names of statistics and layers."""
         write_coordinates(self._tree, self._manifest)
+
+    def _forget_incomplete(self) -> None:
+        """Begin anew what is derived from the validations but does not go as far as they do."""
+        logs = self._manifest.logs
+        for name in (STATES, CLASSES):
+            if name in logs and logs[name].records != logs.get(VALIDATION, LogEntry()).records:
+                del logs[name]
+                self._tree.forget(name)
 
     def __getitem__(self, name: str) -> RecordLog:
         """Return a log, starting it when nothing was appended to it before."""
@@ -56,10 +78,16 @@ class Logs:
         entry = started or LogEntry()
         fields = self._fields(name)
         if started is None:
-            entry.records_per_shard = 1 if name == SNAPSHOTS else records_per_shard(fields)
+            entry.records_per_shard = self._shard_records(name, fields)
+            fields = self._fields(name, entry.records_per_shard)
             self._manifest.logs[name] = entry
         entry.entities = fields[0].shape[-1]
-        if name in ENTITY:
+        if name == STATES:
+            states = self._states = StatePyramid(self._tree, entry, entry.entities, len(fields))
+            self._logs[name] = RecordLog(
+                self._storage, self._tree, f"{STATES}/level_0", name, "validation", fields, entry, states.push_records
+            )
+        elif name in ENTITY:
             pyramid = self._pyramids[name] = Pyramid(self._tree, name, fields[0], entry)
             self._logs[name] = RecordLog(
                 self._storage,
@@ -75,8 +103,20 @@ class Logs:
             dim = "validation" if name == VALIDATION else "snapshot"
             self._logs[name] = RecordLog(self._storage, self._tree, name, name, dim, fields, entry)
 
-    def _fields(self, name: str) -> list[Field]:
+    def _shard_records(self, name: str, fields: list[Field]) -> int:
+        if name == SNAPSHOTS:
+            return 1
+        # Validations are few, and the levels of a thousand classes would fill memory for as long as recording goes on.
+        return min(records_per_shard(fields), MOST_CLASS_RECORDS if name == CLASSES else MOST_RECORDS)
+
+    def _fields(self, name: str, records: int = 1) -> list[Field]:
         manifest = self._manifest
+        if name == STATES:
+            levels = image_levels(manifest.images)
+            if STATES in manifest.logs:
+                records = manifest.logs[STATES].records_per_shard
+                levels = sum(f"{STATES}/level_0/images_{level}" in self._tree for level in range(levels + 1))
+            return state_fields(manifest.images, levels, records)
         if name in ENTITY:
             statistics = len(manifest.statistics[name]) if name in manifest.statistics else 1
             return [family_value(name, statistics, manifest.entity_count(name))]
@@ -97,17 +137,32 @@ class Logs:
         extend_layers(self._tree, self._manifest)
 
     def grow_images(self) -> None:
-        """Follow the manifest to more validation images."""
+        """Follow the manifest to more validation images, and to the classes that came with them."""
         self._grow(VALIDATION)
+        self.grow_derived(STATES)
+        self.grow_derived(CLASSES)
+
+    def grow_derived(self, name: str) -> None:
+        """Follow the manifest to more images or classes in what is derived from the validations."""
+        self._grow(name)
+        if name == STATES:
+            write_states(self._tree)
+        else:
+            extend_classes(self._tree, self._manifest)
 
     def _grow(self, name: str) -> None:
         """Make a log as wide as the manifest is now: earlier records, and buckets, are missing for what is new."""
         log = self[name]
-        wide = self._fields(name)[0]
-        log.grow(wide.dims[-1], wide.shape[-1])
-        log.entry.entities = wide.shape[-1]
+        fields = self._fields(name)
+        if log.entry.entities == fields[0].shape[-1]:
+            return
+        for wide in fields:
+            log.grow(wide.dims[-1], wide.shape[-1])
+        log.entry.entities = fields[0].shape[-1]
         if name in self._pyramids:
             self._pyramids[name].grow(log.fields["value"])
+        if name == STATES and self._states is not None:
+            self._states.grow(log.entry.entities)
 
     def blank_validation(self) -> dict[str, NDArray[Any]]:
         """Return one record of validation results with every image marked as not validated."""
@@ -128,10 +183,12 @@ class Logs:
         cut = False
         for name, log in self._logs.items():
             entry = log.entry
-            until = entry.records if before is None else entry.axis.count_before(before + (name not in ENTITY))
+            until = entry.records if before is None else entry.axis.count_before(before + (name not in OF_STEPS))
             cut |= until < entry.records
             start = min(until, entry.sharded) // entry.records_per_shard * entry.records_per_shard
-            if name in ENTITY:
+            if name == STATES:
+                self._restore_states(start)
+            elif name in ENTITY:
                 self._restore_levels(name, start)
             reader = LogReader(self._storage, log.readable, entry)
             columns = {key: reader.rows(key, start, until, field) for key, field in log.fields.items()}
@@ -156,6 +213,15 @@ class Logs:
             available = stored
         self._pyramids[name].restore(full[: len(entry.levels)], pending)
 
+    def _restore_states(self, start: int) -> None:
+        """As `_restore_levels`, of every image level."""
+        log = self._logs[STATES]
+        records = LogReader(self._storage, log.readable, log.entry)
+        assert self._states is not None
+        self._states.restore(
+            StateReader(self._storage, self._tree.readable, log.entry, records, len(log.fields) - 1), start
+        )
+
     def write_tails(self) -> None:
         """Write every log's unfinished records to its tail, for the commit to come."""
         for log in self._logs.values():
@@ -179,3 +245,5 @@ class Logs:
             rest = log.close()
             if name in self._pyramids:
                 self._pyramids[name].close(rest["value"])
+            if name == STATES and self._states is not None:
+                self._states.close(rest)

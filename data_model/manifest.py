@@ -11,7 +11,17 @@ from deeptracker.data_model.presence import Widths
 from deeptracker.data_model.snapshot_layers import SnapshotLayers
 from deeptracker.data_model.tail import TailPiece
 from deeptracker.data_model.trust import check_tail_name
-from deeptracker.data_model.vocabulary import ACTIVATIONS, FILTERS, LAYERS, SCALARS, Description, Layer, Statistic
+from deeptracker.data_model.vocabulary import (
+    ACTIVATIONS,
+    CLASS_STATISTICS,
+    CLASSES,
+    FILTERS,
+    LAYERS,
+    SCALARS,
+    Description,
+    Layer,
+    Statistic,
+)
 
 FORMAT = "deeptracker"
 FORMAT_VERSION = 2
@@ -91,6 +101,7 @@ class Manifest:
     scalars: list[str] = field(default_factory=list)
     logs: dict[str, LogEntry] = field(default_factory=dict)
     images: int = 0
+    classes: int = 0
     snapshot_layers: SnapshotLayers = field(default_factory=SnapshotLayers)
     thumbnail_shape: tuple[int, ...] = ()
     notes: list[dict[str, Any]] = field(default_factory=list)
@@ -109,17 +120,36 @@ class Manifest:
             LAYERS: self.layer_statistics,
             FILTERS: self.filter_statistics,
             ACTIVATIONS: self.activation_statistics,
+            CLASSES: list(CLASS_STATISTICS),
         }
 
+    @property
+    def class_names(self) -> list[str]:
+        """The classes, by number; named by their number where the recorder was given no names."""
+        given = list(self.description.classes)
+        return given + [str(number) for number in range(len(given), self.classes)]
+
     def entity_count(self, family: str) -> int:
-        """Return the number of scalars, layers or filters that a family is recorded of."""
+        """Return the number of scalars, layers or filters that a family is recorded of; of classes, one more."""
         if family == SCALARS:
             return len(self.scalars)
+        if family == CLASSES:
+            return 1 + self.classes
         return sum(layer.filters for layer in self.layers) if family == FILTERS else len(self.layers)
 
     def to_json(self) -> dict[str, Any]:
         """Return the attributes of the root group."""
-        plain = ("scalars", "images", "notes", "state", "created_at", "committed_at", "commits", "generation")
+        plain = (
+            "scalars",
+            "images",
+            "classes",
+            "notes",
+            "state",
+            "created_at",
+            "committed_at",
+            "commits",
+            "generation",
+        )
         return {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -154,6 +184,8 @@ class Manifest:
             scalars=[str(name) for name in value["scalars"]],
             logs={str(name): LogEntry.from_json(entry) for name, entry in value["logs"].items()},
             images=int(value["images"]),
+            # Runs of before series of classes were stored do not say how many there are.
+            classes=int(value.get("classes", 0)),
             thumbnail_shape=tuple(int(size) for size in value["thumbnail_shape"]),
             notes=[dict(note) for note in value["notes"]],
             state=str(value["state"]),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from deeptracker.data_model.arrays import Field, create_array
 from deeptracker.data_model.axis import Iterations
+from deeptracker.data_model.log_reader import LogReader
 from deeptracker.data_model.manifest import LogEntry
 from deeptracker.data_model.shards import ReadableArray
 from deeptracker.data_model.storage import Storage
@@ -81,6 +82,15 @@ class RecordLog:
             self.entry.tail = []
             for key, field in self.fields.items():
                 self._tree.declare(self.paths[key], field.place(field.shape, self.entry.sharded))
+
+    def rows(self, key: str, start: int, stop: int) -> NDArray[Any]:
+        """Return records [start, stop) of a column, record axis first: from the shards, or not written yet."""
+        field, sharded = self.fields[key], self.entry.sharded
+        parts = [self._buffer[key][max(0, start - sharded) : max(0, stop - sharded)]]
+        if start < sharded:
+            reader = LogReader(self.storage, self.readable, self.entry)
+            parts.insert(0, reader.rows(key, start, min(stop, sharded), field))
+        return np.concatenate(parts)
 
     def append(self, iterations: Iterations, interval: int, columns: Mapping[str, NDArray[Any]]) -> None:
         """Append records, column by column with the record axis first; full shards are written at once."""

@@ -23,6 +23,7 @@ from deeptracker.data_model.images import Images
 from deeptracker.data_model.remarks import remarks
 from deeptracker.data_model.root import ROOT
 from deeptracker.data_model.series import SeriesReader
+from deeptracker.data_model.state_query import image_states
 from deeptracker.data_model.storage import Place, open_storage
 from deeptracker.data_model.validation_results import ValidationResults
 from deeptracker.data_model.vocabulary import ACTIVATIONS, LAYERS, SCALARS, Description, Layer, Statistic
@@ -201,7 +202,7 @@ class Run(param.Parameterized):
     @property
     def classes(self) -> xr.Dataset:
         """`error`, `loss` and `probability` over (`iteration`, `class`), derived from the validations."""
-        return run_data.classes(self._images)
+        return run_data.classes(self._commit, self._images)
 
     @property
     def images(self) -> xr.Dataset:
@@ -262,6 +263,35 @@ class Run(param.Parameterized):
         family = family or (named[0] if named else self._series.family_of(variable))
         chosen = given.get(named[0]) if named else None
         return self._series.query(variable, family, iterations or self.iterations, buckets, chosen, blocks)
+
+    def image_states(
+        self,
+        images: tuple[int, int] | Sequence[int] | Sequence[Sequence[int]] | None = None,
+        *,
+        iterations: tuple[int, int] | None = None,
+        rows: int = 600,
+        buckets: int = 1500,
+    ) -> xr.Dataset:
+        """Count the states of images in blocks of images and validations: `count` over (`row`, `bucket`, `state`).
+
+        `images` is a range (first, stop) of image numbers, cut into equal blocks aligned to their size: at least
+        `rows` where there are as many images, fewer than twice as many (and one at either end). Or a list of numbers
+        in any order, of which each row takes as many as make `rows`, side by side; or a list of such lists, one for
+        each row. None: all. Images of the first validation are numbered class by class, later ones as they came.
+
+        `iterations` [start, stop) chooses the validations that stand for any of them; they too come in equal blocks,
+        at least `buckets` where there are as many. All blocks are snapped outward and exact, also live: `count` is
+        int32 (int64 where needed), and for every block `right + wrong + missing` is `images` of the row times
+        `validations` of the bucket; `learned` ones (changed to right since the image's previous answer) are among the
+        right, `forgotten` ones among the wrong. `start` and `stop` are a bucket's iterations, `first_validation` its
+        first validation; of a range, `first_image` is a row's first image.
+
+        What is read follows from the number of blocks, not from the run. A range is read from counts kept in both
+        directions; single images in any order from counts along the validations, and from codes where there are few
+        validations a bucket; side by side in one row, they are read as a range is. QueryError for what there is not.
+        """
+        source = self._images.states()
+        return image_states(source, self._images.axis, len(self._images.ids), images, iterations, rows, buckets)
 
     def validation_results(self, images: Sequence[int] | slice | None = None) -> ValidationResults:
         """Return all validations' results, of all images or of those with the numbers given, as numpy arrays."""

@@ -14,8 +14,7 @@ from deeptracker.data_model.errors import QueryError
 from deeptracker.data_model.families import SNAPSHOTS
 from deeptracker.data_model.images import Images
 from deeptracker.data_model.lazy import Read, lazy_variable
-from deeptracker.data_model.validation_results import CLASS_STATISTICS
-from deeptracker.data_model.vocabulary import FILTERS, LAYERS, SCALARS, Statistic
+from deeptracker.data_model.vocabulary import CLASS_STATISTICS, FILTERS, LAYERS, SCALARS, Statistic
 
 
 def scalars(commit: Commit) -> xr.Dataset:
@@ -86,10 +85,19 @@ def validation(commit: Commit, images: Images) -> xr.Dataset:
     )
 
 
-def classes(images: Images) -> xr.Dataset:
+def classes(commit: Commit, images: Images) -> xr.Dataset:
     """Return `error`, `loss` and `probability` over (`iteration`, `class`)."""
-    series, axis = images.class_series()
-    data = {name: (("iteration", "class"), series[:, number, :-1]) for number, name in enumerate(CLASS_STATISTICS)}
+    reader, axis, data = commit.class_records, images.axis, {}
+    for number, statistic in enumerate(CLASS_STATISTICS):
+
+        def read(start: int, stop: int, entities: Any, number: int = number) -> NDArray[Any]:
+            if reader is None:
+                return images.class_series()[start:stop, number][:, 1 + entities]
+            return reader.records(number, start, stop, 1 + entities)
+
+        attrs = {"long_name": statistic.meaning, "units": statistic.unit}
+        shape = (axis.records, len(images.class_names))
+        data[statistic.name] = lazy_variable(("iteration", "class"), shape, "float32", read, attrs)
     return xr.Dataset(data, coords={"iteration": axis.iterations(0, axis.records), "class": images.class_names})
 
 

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from deeptracker.data_model.run import Run
-from deeptracker.data_model.validation_results import CLASS_STATISTICS
-from deeptracker.data_model.vocabulary import CLASSES, LAYERS, SCALARS
+from deeptracker.data_model.vocabulary import CLASS_STATISTICS, CLASSES, LAYERS, SCALARS
 
 Group = Sequence[Run]
 
@@ -46,7 +45,7 @@ def matched(
         if any(left.values()):
             unmatched[title] = {name: those for name, those in left.items() if those}
     validated = all(len(run.validation["iteration"]) for group in groups for run in group)
-    shared[CLASSES] = shared[VALIDATION] = list(CLASS_STATISTICS) if validated else []
+    shared[CLASSES] = shared[VALIDATION] = [one.name for one in CLASS_STATISTICS] if validated else []
     return shared, unmatched
 
 

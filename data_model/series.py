@@ -18,7 +18,6 @@ from deeptracker.data_model.families import ENTITY
 from deeptracker.data_model.images import Images
 from deeptracker.data_model.query import BucketRange, ReadBuckets, blocks_dataset, choose_buckets, labels, to_dataset
 from deeptracker.data_model.reduction import AGGREGATES
-from deeptracker.data_model.validation_results import CLASS_STATISTICS
 from deeptracker.data_model.vocabulary import ACTIVATIONS, CLASSES, FILTERS, LAYERS, SCALARS
 
 OVERALL = "validation"
@@ -37,8 +36,7 @@ class SeriesReader:
         self._variables = {
             SCALARS: manifest.scalars,
             **{family: [one.name for one in statistics] for family, statistics in manifest.statistics.items()},
-            CLASSES: list(CLASS_STATISTICS),
-            OVERALL: list(CLASS_STATISTICS),
+            OVERALL: [one.name for one in manifest.statistics[CLASSES]],
         }
         self._layer_numbers = {layer.name: number for number, layer in enumerate(manifest.layers)}
         self._layer_names = np.array([*self._layer_numbers, None], dtype=object)[:-1]
@@ -109,11 +107,14 @@ class SeriesReader:
         return read_of, *((reader.entry.axis, reader.entry.records_per_shard) if reader else (IterationAxis(), 1))
 
     def _derived(self, number: int) -> tuple[Callable[[Any], ReadBuckets], IterationAxis, int]:
-        """Return the same for what follows from the validations."""
-        series, axis = self._images.class_series()
+        """Return the same for what follows from the validations: stored, or of runs of before it was, computed."""
+        axis, reader = self._images.axis, self._commit.class_records
 
         def read_of(columns: Any) -> ReadBuckets:
             def read(part: BucketRange) -> NDArray[Any]:
+                if reader is not None:
+                    return reader.summaries(part.level, part.first, part.stop, number, columns, part.merged)
+                series = self._images.class_series()
                 values = series[part.first * part.span : part.stop * part.span, number][:, columns]
                 return reduce_levels(values.T, part.level, part.merged).transpose(2, 0, 1)
 
@@ -125,8 +126,10 @@ class SeriesReader:
         if family == SCALARS:
             return np.array([number])
         if family == OVERALL:
-            return np.array([len(self._images.class_names)])
-        return self._class_numbers(entities) if family == CLASSES else self._numbers(family, entities)
+            return np.zeros(1, np.int64)
+        if family == CLASSES:
+            return 1 + self._class_numbers(entities)  # all images come before the classes
+        return self._numbers(family, entities)
 
     def _groups(self, family: str, blocks: Blocks) -> Groups:
         if family in (SCALARS, OVERALL):
@@ -135,7 +138,7 @@ class SeriesReader:
             return self._tree.groups(blocks, filters=family == FILTERS)
         if not isinstance(blocks, Mapping):
             raise QueryError("Classes have no tree; give `blocks` as a mapping of names to lists of classes.")
-        return {name: np.unique(self._class_numbers(classes)) for name, classes in blocks.items()}
+        return {name: np.unique(1 + self._class_numbers(classes)) for name, classes in blocks.items()}
 
     def _numbers(self, family: str, entities: Any) -> Any:
         count = self._commit.manifest.entity_count(family)
@@ -162,7 +165,7 @@ class SeriesReader:
             numbers = np.arange(entities.start, entities.stop) if isinstance(entities, slice) else entities
             return labels("filter", numbers)
         if family == CLASSES:
-            return labels("class", np.array(self._images.class_names, dtype=object)[entities])
+            return labels("class", np.array(self._images.class_names, dtype=object)[entities - 1])
         if isinstance(entities, slice) and entities == slice(0, len(self._layer_names), 1):
             return self._all_layers
         return labels("layer", self._layer_names[entities])

@@ -101,6 +101,13 @@ class ArrayTree:
         for path in self._shapes:
             self._storage.write(f"{path}/{METADATA}", node_text(nodes[path]))
 
+    def forget(self, group: str) -> None:
+        """Name nothing of a group in the next commits."""
+        for path in [path for path in self._nodes if path == group or path.startswith(f"{group}/")]:
+            del self._nodes[path]
+            self._shapes.pop(path, None)
+            self._widths.pop(path, None)
+
     def create(self, path: str, **options: Any) -> zarr.Array[Any]:
         """Create an array with zarr's own options, and the groups above it.
 

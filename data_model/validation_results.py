@@ -1,4 +1,4 @@
-"""The results of all validations in memory, and the error, loss and probability of each class that follow from them."""
+"""The results of validations in memory."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptracker.data_model.families import MISSING_RESULT
-
-CLASS_STATISTICS = ("error", "loss", "probability")
-_SMALLEST_PROBABILITY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -47,29 +44,3 @@ class ValidationResults:
         """Whether each image was validated, (validation, image)."""
         known: NDArray[np.bool_] = self.predicted != MISSING_RESULT
         return known
-
-
-def class_series(results: ValidationResults, classes: int) -> NDArray[np.float32]:
-    """Return error, loss and mean probability of the true class, (validation, 3, class + 1) float32.
-
-    The last column is over all images. The error is a share of 0 to 1, the loss the mean of -log(probability) in
-    nats. NaN where a class had no image in a validation.
-    """
-    seen = results.seen
-    probability = np.where(seen, results.probability, 0).astype(np.float64)
-    surprise = np.where(seen, -np.log(np.maximum(probability, _SMALLEST_PROBABILITY)), 0)
-    wrong = (seen & ~results.right).astype(np.float64)
-    count = _class_sums(seen.astype(np.float64), results.image_class, classes)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        parts = [_class_sums(values, results.image_class, classes) / count for values in (wrong, surprise, probability)]
-    return np.stack(parts, axis=1).astype(np.float32)
-
-
-def _class_sums(values: NDArray[np.float64], image_class: NDArray[np.int32], classes: int) -> NDArray[np.float64]:
-    """Sum (validation, image) over the images of each class, and of all: (validation, class + 1)."""
-    sums = np.zeros((len(values), classes + 1))
-    known = np.flatnonzero((image_class >= 0) & (image_class < classes))
-    for row, total in zip(values, sums, strict=True):
-        total[:classes] = np.bincount(image_class[known], weights=row[known], minlength=classes)
-    sums[:, classes] = values.sum(axis=1)
-    return sums

@@ -50,6 +50,14 @@ class Statistic(_Described):
     logarithmic: bool = False
 
 
+CLASS_STATISTICS = (
+    Statistic("error", "share", "images of the class that are taken for another class"),
+    Statistic("loss", "nat", "mean of -log(probability of the true class)"),
+    Statistic("probability", "", "mean probability given to the true class"),
+)
+"""What is known of every class, and of all images together, at every validation."""
+
+
 @dataclass(frozen=True)
 class Layer(_Described):
     """One parameter-bearing module's weight tensor, in network order.

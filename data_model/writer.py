@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptracker.data_model.axis import Iterations
+from deeptracker.data_model.derived import Derived
 from deeptracker.data_model.errors import NotARunError, RecordingError, RunAccessError
 from deeptracker.data_model.families import SNAPSHOTS
 from deeptracker.data_model.folder import access, require_empty
@@ -49,6 +50,7 @@ class RunWriter:
         self._tree = ArrayTree(self.storage, nodes, manifest.widths)
         self._logs = Logs(self.storage, self._tree, manifest)
         self._images = ImageTable(self._tree, manifest)
+        self._derived = Derived(self._logs, self._images, manifest)
         self._closed = False
 
     @classmethod
@@ -124,6 +126,7 @@ class RunWriter:
                 if writer._logs.restore(before):
                     manifest.generation += 1
                     writer.note("cut", before=before, last=last)
+                writer._derived.catch_up()
                 writer.note("resumed", iteration=writer.last_iteration)
                 held.storage.delete(COPY)
                 writer.commit(stamp)
@@ -197,8 +200,9 @@ class RunWriter:
         row = self._logs.blank_validation()
         for name, values in (("predicted", predicted), ("probability", probability), ("rank", rank)):
             row[name][0, columns] = values
-        log = self._logs["validation"]
-        log.append(np.array([iteration], np.int64), 1, row)
+        at = np.array([iteration], np.int64)
+        self._logs["validation"].append(at, 1, row)
+        self._derived.append(at, row)
         return odd
 
     @property

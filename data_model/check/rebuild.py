@@ -14,11 +14,15 @@ from deeptracker.data_model.check.verify import encoded
 from deeptracker.data_model.commit import Commit
 from deeptracker.data_model.coordinates import coordinates
 from deeptracker.data_model.families import ENTITY
+from deeptracker.data_model.images import Images
 from deeptracker.data_model.node_metadata import node_text
 from deeptracker.data_model.presence import UNKNOWN, Coordinates, Presence
 from deeptracker.data_model.reduction import FACTOR, merge_buckets, summarise_records
+from deeptracker.data_model.state_layout import STATES, span_of
+from deeptracker.data_model.vocabulary import CLASSES
 
 ROOT_SOURCE = "the run's root"
+VALIDATIONS_SOURCE = "the validations"
 
 Make = Callable[[str, Coordinates], NDArray[Any]]
 """Returns the values of a file of an array, from its corner on, in the order of the array."""
@@ -32,6 +36,10 @@ class Rebuilder:
         self._commit = commit
         self._nodes = commit.nodes
         self._presence = Presence(commit.nodes, commit.manifest.widths)
+
+    @cached_property
+    def _images(self) -> Images:
+        return Images(self._commit)
 
     @cached_property
     def _names(self) -> dict[str, NDArray[Any]]:
@@ -68,6 +76,8 @@ class Rebuilder:
             return ROOT_SOURCE, self._name
         if path.endswith("/iteration"):
             return ROOT_SOURCE, self._iterations
+        if stored.log == STATES or path == f"{CLASSES}/level_0/value":
+            return VALIDATIONS_SOURCE, self._states if stored.log == STATES else self._classes
         if path.endswith("/summary") and stored.log in ENTITY:
             below = (level_of(path) or 0) - 1
             return f"level {below} below it" if below else "the records", self._level
@@ -95,3 +105,20 @@ class Rebuilder:
             else:
                 parts.append(merge_buckets(reader.summaries(level - 1, start, stop * FACTOR, statistic, entities)))
         return np.stack(parts).transpose(0, 2, 3, 1)
+
+    def _states(self, path: str, place: Coordinates) -> NDArray[Any]:
+        """Find the states of images, or count them, in what the validations say."""
+        grid, level = self._presence.grid(path), level_of(path) or 0
+        (low, high), (first, stop) = grid.span(place, grid.entity_axis), grid.span(place, grid.axes - 1)
+        width = self._presence.width(path, place)
+        high = high if width == UNKNOWN else min(high, width)
+        span = span_of(int(path.rpartition("_")[2]))
+        images = (low * span, min(high * span, self._images.raw_states().images))
+        return self._images.raw_states().block(images, span, (first, stop), level, coded=grid.axes == 2)
+
+    def _classes(self, path: str, place: Coordinates) -> NDArray[Any]:
+        grid = self._presence.grid(path)
+        width = self._presence.width(path, place)
+        (low, high), records = grid.span(place, 1), slice(*grid.span(place, 2))
+        series = self._images.class_series()[records, :, low : high if width == UNKNOWN else min(high, width)]
+        return np.moveaxis(series, 0, -1)[slice(*grid.span(place, 0))]
