@@ -139,6 +139,21 @@ def check_classes(run: Run, validated: Validated) -> None:
         np.testing.assert_array_equal(pooled["count"].values, np.add.reduceat(finite.astype(int), edges))
         recorded = np.isfinite(expected[:, :, 0]) & ~finite
         np.testing.assert_array_equal(pooled["nonfinite"].values, np.add.reduceat(recorded.astype(int), edges))
+        check_groups(run, name, expected[:, :, number])
+
+
+def check_groups(run: Run, name: str, expected: NDArray[np.float64]) -> None:
+    """Compare groups of classes with the series of their members, (validation, class); by number and by name."""
+    last = expected.shape[1] - 1
+    groups = {"outer": [last, run.class_names[0]], "last": [run.class_names[last]], "none": []}
+    found = run.query(name, family="classes", buckets=10_000, blocks=groups)
+    finite = np.where(np.isfinite(expected), expected, np.nan)
+    for block, numbers in (("outer", [0, last]), ("last", [last])):
+        chosen = found.sel(block=block)
+        np.testing.assert_allclose(chosen["max"], np.fmax.reduce(finite[:, numbers], axis=1), rtol=1e-5)
+        np.testing.assert_allclose(chosen["min"], np.fmin.reduce(finite[:, numbers], axis=1), rtol=1e-5)
+        np.testing.assert_array_equal(chosen["count"], np.isfinite(finite[:, np.unique(numbers)]).sum(axis=1))
+    assert not found["count"].sel(block="none").any()
 
 
 steps = st.one_of(

@@ -11,7 +11,7 @@ import pytest
 
 from deeptracker.app.command import main
 from deeptracker.app.command.check import DAMAGED
-from deeptracker.data_model import logs
+from deeptracker.data_model import logs, state_layout, state_pyramid
 from deeptracker.data_model.check.checking import check_run, repair_run
 from deeptracker.data_model.errors import NotARunError, RunFormatError, RunLockedError
 from deeptracker.data_model.root import COPY, ROOT
@@ -21,6 +21,7 @@ from deeptracker.data_model.storage import LocalStorage
 from deeptracker.data_model.writer import RunWriter
 from tests.data_model.formats.recording import FOLDER, unpack
 from tests.data_model.integrity.reading import names
+from tests.data_model.validations import Validated
 
 RECORDS = ("/value/", "images/", "validation/", "snapshots/")
 
@@ -224,3 +225,27 @@ def test_growth_is_rebuilt_as_it_was_recorded(tmp_path: Path, monkeypatch: pytes
         (path / name).unlink()
     assert repair_run(path).damage == []
     assert contents(path) == before
+
+
+def test_states_at_every_level_come_back_from_the_validations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where images have joined, and validations were cut off and made again."""
+    for module in (logs, state_pyramid):
+        monkeypatch.setattr(module, "records_per_shard", lambda fields: 16)
+    monkeypatch.setattr(state_layout, "FEWEST_GROUPS", 2)
+    monkeypatch.setattr(state_pyramid, "FEWEST_BUCKETS", 2)
+    validated = Validated.create(tmp_path / "run", 3, 70)
+    validated.validate(150, relabelled=0.02)
+    validated.join(30)
+    validated.validate(60, relabelled=0.02)
+    validated.resume(180)
+    validated.validate(40, missing=0.3)
+    validated.writer.close()
+    before = contents(validated.path)
+    files = [name for name in before if name.startswith(("states/", "classes/"))]
+    assert {"states/level_2/images_2/c/0/0/0", "classes/level_0/value/c/0/0/3"} <= set(files)
+    for name in files:
+        (validated.path / name).unlink()
+    report = repair_run(validated.path)
+    assert report.damage == []
+    assert {finding.file for finding in report.repaired} == set(files)
+    assert contents(validated.path) == before
