@@ -79,17 +79,19 @@ class Parts:
 
     def end(self, overhead: float) -> None:
         """Write everything and close the run, with a note of the share of the training's time that it took."""
-        self.stop()
-        if self.activations:
-            self.activations.close()
-        iteration, left = self.steps.iteration, self.steps.pending.take()
-        if left:
-            self.background.submit(
-                lambda writer: writer.note("logged after the last step", at_iteration=iteration, **left)
-            )
-        share = round(overhead, 4)
-        self.background.submit(lambda writer: writer.note("overhead", iteration=iteration, share=share))
-        self.background.close()
+        try:
+            self.stop()
+            if self.activations:
+                self.activations.close()
+            iteration, left = self.steps.iteration, self.steps.pending.take()
+            if left:
+                self.background.submit(
+                    lambda writer: writer.note("logged after the last step", at_iteration=iteration, **left)
+                )
+            share = round(overhead, 4)
+            self.background.submit(lambda writer: writer.note("overhead", iteration=iteration, share=share))
+        finally:
+            self.background.close()
 
 
 def find(model: nn.Module, wanted: Wanted) -> list[RecordedLayer]:

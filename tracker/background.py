@@ -47,6 +47,8 @@ class Background:
     def __init__(self, writer: RunWriter, blocks: Sequence[Block], flush_seconds: float) -> None:
         """Take over the writer: from here on only the background thread touches it. At least two blocks."""
         self._writer, self._flush_seconds = writer, flush_seconds
+        # Held by `with self._lock` only. Not by `with self._changed`: that is written in Python, so that Ctrl-C could
+        # come between taking the lock and entering the block, and the lock would never be let go again.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._process = os.getpid()
@@ -65,44 +67,38 @@ class Background:
         self._thread.start()
         _open.add(self)
 
-    def __enter__(self) -> Block:
-        """Give the block that is being filled, with room for one more row; wait for the disk when there is none.
+    def fill(self, add: Callable[[Block], None]) -> None:
+        """Call `add` with the block that is being filled, with room for one more row; wait for the disk to have some.
 
-        The block stays the caller's until the end of the `with` statement.
+        The block is the caller's until `add` returns.
         """
-        self._changed.acquire()
-        try:
+        with self._lock:
             if self._filling.full:
                 self._wait(lambda: bool(self._free))
                 self._hand_over()
-        except BaseException:
-            self._changed.release()
-            raise
-        return self._filling
-
-    def __exit__(self, *_: object) -> None:
-        # At once, so that the next record finds room where it is measured to; and the disk has more time.
-        if self._filling.full and self._free:
-            self._hand_over()
-        self._changed.release()
+            add(self._filling)
+            # At once, so that the next record finds room where it is measured to; and the disk has more time.
+            if self._filling.full and self._free:
+                self._hand_over()
 
     @property
     def filling(self) -> Block:
-        """The block that is being filled. Without the `with` statement only what it holds not yet may be written to."""
+        """The block that is being filled. Outside of `fill` only what it holds not yet may be written to."""
         return self._filling
 
     def submit(self, job: Job, size: int = 0) -> None:
         """Have a job done with the writer; wait while too many bytes are under way already."""
         size = max(size, _SMALLEST_JOB)
-        with self._changed:
+        with self._lock:
             self._wait(lambda: not self._waiting_bytes or self._waiting_bytes + size <= MOST_WAITING_BYTES)
+            task = _Task(job, size)
             self._waiting_bytes += size
-            self._tasks.append(_Task(job, size))
+            self._tasks.append(task)
             self._changed.notify_all()
 
     def exchange(self, blocks: Sequence[Block], job: Job) -> None:
         """Go on with blocks of another kind, once a job has been done that makes the run ready for them."""
-        with self._changed:
+        with self._lock:
             filled = self._filling
             if filled.rows:
                 self._tasks.append(_Task(filled.write))
@@ -114,7 +110,7 @@ class Background:
 
     def flush(self) -> None:
         """Return once everything handed over so far is committed, or writing has failed."""
-        with self._changed:
+        with self._lock:
             self._asked += 1
             ticket = self._asked
             self._changed.notify_all()
@@ -122,7 +118,7 @@ class Background:
 
     def close(self) -> None:
         """Write everything, close the run and end the thread; safe to call twice."""
-        with self._changed:
+        with self._lock:
             self._closing = True
             self._changed.notify_all()
         held = self._let_go()
@@ -136,7 +132,7 @@ class Background:
     def _let_go(self) -> int:
         """Release the lock as often as this thread holds it, so that the other one can finish; return how often.
 
-        A signal's handler that closes the recorder may have interrupted this very thread inside of a `with` block.
+        A signal's handler that closes the recorder may have interrupted this very thread while it held the lock.
         """
         held = 0
         while True:
@@ -155,22 +151,24 @@ class Background:
 
     def _hand_over(self) -> None:
         """Queue the filled block and go on with a free one; the caller holds the lock and has seen a free one."""
-        block = self._filling
-        self._filling = self._free.popleft()
-        self._tasks.append(_Task(block.write, block=block))
+        task = _Task(self._filling.write, block=self._filling)
+        # A signal's handler that raises gets in after a call only: by then all three have happened.
+        self._filling = self._free[0]
+        del self._free[0]
+        self._tasks.append(task)
         self._changed.notify_all()
 
     def _run(self) -> None:
         due = time.monotonic() + self._flush_seconds
         while True:
-            with self._changed:
+            with self._lock:
                 self._changed.wait_for(self._called, max(due - time.monotonic(), 0.0))
                 closing, ticket = self._closing, self._asked
             if closing or ticket > self._answered or time.monotonic() >= due:
                 self._take_everything()
                 self._attempt(self._finish if closing else self._commit)
                 due = time.monotonic() + self._flush_seconds
-                with self._changed:
+                with self._lock:
                     self._answered = ticket
                     self._changed.notify_all()
             else:
@@ -186,7 +184,7 @@ class Background:
         """Write what was handed over until now, and the block being filled; not what comes in meanwhile."""
         taken = False
         while not taken:
-            with self._changed:
+            with self._lock:
                 taken = not self._filling.rows or bool(self._free)
                 if self._filling.rows and self._free:
                     self._hand_over()
@@ -199,7 +197,7 @@ class Background:
             task = self._tasks.popleft()
             self._dirty = True
             self._attempt(task.job)
-            with self._changed:
+            with self._lock:
                 self._waiting_bytes -= task.size
                 if task.block is not None:
                     task.block.clear()
@@ -217,7 +215,7 @@ class Background:
             self._writer.abandon()
 
     def _commit(self, writer: RunWriter) -> None:
-        with self._changed:
+        with self._lock:
             waited, self._waited = self._waited, 0.0
         if waited:
             writer.note("waited for the disk", seconds=round(waited, 3), iteration=writer.last_iteration)

@@ -29,8 +29,12 @@ class Pending:
 
     def log(self, name: str, value: object) -> None:
         """Keep a number or a tensor of one element; RecordingError for anything else."""
-        number = _number(name, value)
-        self._values.setdefault(name, []).append(number)
+        number, logged = _number(name, value), self._values.get(name)
+        # Never an empty list, not even for a moment: a signal may end the training here, and the run is closed then.
+        if logged is None:
+            self._values[name] = [number]
+        else:
+            logged.append(number)
 
     def take(self) -> dict[str, float]:
         """Return what was logged, as numbers, and forget it."""

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from deeptracker.tracker.activations import Activations
 from deeptracker.tracker.background import Background
+from deeptracker.tracker.block import Block
 from deeptracker.tracker.contents import Contents
 from deeptracker.tracker.measuring import Measuring
 from deeptracker.tracker.own import OwnStatistics
@@ -109,22 +110,32 @@ class Steps:
         """
         if found is not None and not self.defers and bool(found):
             return
-        start = perf_counter()
-        spent = self.spent + (self._activations.seconds if self._activations else 0.0)
-        if self._ended is not None:
-            step = start - self._ended - spent
-            self.plan.observe_step(step)
-            self._training_seconds += step
         try:
-            self._record(start, found)
+            self._clocked(found)
+        except BaseException:
+            # Whatever came in between, Ctrl-C maybe: the step is over, and what was logged of it is not the next one's.
+            self.pending.take_raw()
+            raise
         finally:
             self.steps += 1
             self.spent = 0.0
             self.look_ahead()
-            now = perf_counter()
-            if self._ended is not None:
-                self._recording_seconds += spent + now - start
-            self._ended = now
+            self._ended = perf_counter()
+
+    def _clocked(self, found: Tensor | None) -> None:
+        """Record the step, and tell the plan how long it was."""
+        start = perf_counter()
+        spent = self.spent + (self._activations.seconds if self._activations else 0.0)
+        if self._ended is None:
+            self._record(start, found)
+            return
+        step = start - self._ended - spent
+        self.plan.observe_step(step)
+        self._training_seconds += step
+        try:
+            self._record(start, found)
+        finally:
+            self._recording_seconds += spent + perf_counter() - start
 
     @property
     def due(self) -> bool:
@@ -199,7 +210,8 @@ class Steps:
 
     def keep(self, taken: Taken, table: Float64, rows: Float64) -> None:
         """Hand what was measured of a step, of layers and filters, to the background."""
-        with self._background as block:
+
+        def add(block: Block) -> None:
             if taken.due.layers:
                 table[:, INTERVAL] = taken.layers_interval
                 block.add_layers(taken.iteration, taken.layers_interval, table)
@@ -208,6 +220,8 @@ class Steps:
             if taken.activations is not None:
                 block.add_activations(taken.iteration, taken.activations_interval, taken.activations)
             block.add_scalars(taken.iteration, taken.scalars)
+
+        self._background.fill(add)
 
     def take_activations(self) -> Float64:
         """Return what was seen of the layers' outputs in the step, float64 (statistic, layer)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,8 @@ import pytest
 import torch
 from torch import distributed
 
-LONGEST = 180.0
+LONGEST = 600.0
+"""Seconds: only ranks that wait for each other take as long, also on a machine that is busy with other things."""
 
 
 def run_ranks(
@@ -40,3 +43,8 @@ def _start(rank: int, function: Callable[..., None], count: int, address: str, a
         function(rank, *args)
     finally:
         distributed.destroy_process_group()
+    # The threads of gloo may still hold tensors that Python knows, as long as anything holds the group (a sharded model
+    # does). To let go of them while the interpreter ends aborts the process now and then: leave without that.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

@@ -33,10 +33,10 @@ def full_disk(monkeypatch):
     """Return a switch that makes every commit fail."""
     commit, full = RunWriter.commit, threading.Event()
 
-    def fail(writer):
+    def fail(writer, *given):
         if full.is_set():
             raise OSError(28, "No space left on device")
-        commit(writer)
+        commit(writer, *given)
 
     monkeypatch.setattr(RunWriter, "commit", fail)
     return full
