@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from deeptracker.data_model.tails import exceeded_with_risk
+from deeptracker.data_model.tails import exceeded_with_risks
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -33,8 +33,8 @@ MEDIAN_VARIANCE = 1.57
 POOL, FEWEST_POOLED = 10_000, 100
 TAIL_OF_MANY, TAIL_OF_FEW, MANY = 0.02, 0.05, 5
 """The share of a pool that is its tail: where a group has at least `MANY` series, and elsewhere."""
-STEPS = (4, 8, 16, 32, 64)
-"""Blocks between two fits of the tails: a sixteenth of the blocks so far, at most 64."""
+STEPS = (4, 8, 16, 32, 64, 128, 256)
+"""Blocks between two fits of the tails: a sixteenth of the blocks so far, at most 256."""
 STRONG = 30.0
 """A strong score passes at a risk this many times smaller."""
 
@@ -125,8 +125,8 @@ class BlockScan:
         if self.block >= self.limits.start and self.block % step == 0:
             for pool, count in enumerate(self._pooled):
                 if count >= FEWEST_POOLED:
-                    past, share, risk = self._past[pool, : min(count, POOL)], self._share[pool], self.limits.risk
-                    passed = [exceeded_with_risk(past, risk, share), exceeded_with_risk(past, risk / STRONG, share)]
+                    past, risk = self._past[pool, : min(count, POOL)], self.limits.risk
+                    passed = exceeded_with_risks(past, (risk, risk / STRONG), self._share[pool])
                     self._limit[pool] = np.maximum(self._least, passed)
         return step - self.block % step
 

@@ -13,14 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from deeptracker.data_model.reduction import FACTOR
-
 Floats = npt.NDArray[np.float64]
 
 BLOCK = 32
 """Records in a block: four buckets of the index's first level."""
-
-_BUCKETS = BLOCK // FACTOR
 AT_ONCE = 2048
 """Blocks that are read at once; bounds the memory."""
 
@@ -55,23 +51,10 @@ def read_blocks(
     """Return the blocks [first, stop) of a variable; `iteration` (records,) is the axis of its family."""
     records = (first * BLOCK, stop * BLOCK)
     window = (int(iteration[records[0]]), int(iteration[records[1] - 1]) + 1)
-    buckets = run.query(variable, family=family, iterations=window, buckets=(stop - first) * _BUCKETS)
-    return merged(*(_in_blocks(buckets[name].values) for name in ("mean", "max", "min", "count")))
+    # As many buckets as blocks: the index merges its own on the way, for they are aligned to the first record too.
+    found = run.query(variable, family=family, iterations=window, buckets=stop - first)
+    return Blocks(*(_columns(found[name].values) for name in ("mean", "max", "min")))
 
 
-def merged(mean: Any, high: Any, low: Any, count: Any) -> Blocks:
-    """Merge buckets (blocks, buckets, entities) into blocks; `count` is what was finite in each bucket."""
-    if count.size and np.all(count == count.flat[0]):
-        return Blocks(*(np.asarray(part, np.float64) for part in (mean.mean(1), high.max(1), low.min(1))))
-    total = count.sum(1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        weighted = np.where(count > 0, mean.astype(np.float64) * count, 0).sum(1) / total
-    empty = total == 0
-    highest = np.where(empty, np.nan, np.where(count > 0, high, -np.inf).max(1))
-    lowest = np.where(empty, np.nan, np.where(count > 0, low, np.inf).min(1))
-    return Blocks(weighted, highest.astype(np.float64), lowest.astype(np.float64))
-
-
-def _in_blocks(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    columns = values.reshape(len(values), -1)
-    return columns.reshape(len(columns) // _BUCKETS, _BUCKETS, columns.shape[1])
+def _columns(values: npt.NDArray[Any]) -> Floats:
+    return np.asarray(values.reshape(len(values), -1), np.float64)

@@ -7,23 +7,27 @@ et al., KDD 2017). The past is pooled over series that were brought to one scale
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
 
 FEWEST_EXCESSES = 20
 HEAVIEST = 0.5
 """The largest shape that is believed; a fit on few excesses may say anything."""
 
 
-def exceeded_with_risk(values: npt.NDArray[np.float64], risk: float, share: float) -> float:
-    """Return the value that is exceeded with probability `risk`, from values >= 0 (n,) whose largest `share` is tail.
+def exceeded_with_risks(values: Floats, risks: Sequence[float], share: float) -> list[float]:
+    """Return what is exceeded with these probabilities, told from values >= 0 (n,) whose largest `share` is the tail.
 
     0 where there are too few values to tell. Never below the beginning of the tail.
     """
     count = len(values)
     excesses = max(FEWEST_EXCESSES, int(count * share))
     if 2 * excesses > count:
-        return 0.0
+        return [0.0] * len(risks)
     tail = np.sort(np.partition(values, count - excesses - 1)[count - excesses - 1 :])
     base, excess = float(tail[0]), tail[1:] - tail[0]
     mean = float(excess.mean())
@@ -31,9 +35,11 @@ def exceeded_with_risk(values: npt.NDArray[np.float64], risk: float, share: floa
     difference = mean - 2 * weighted
     shape = min(max(2 - mean / difference, 0.0), HEAVIEST) if difference > 1e-12 else HEAVIEST
     scale = mean * (1 - shape)
-    times = excesses / count / risk
+    return [base + _beyond(excesses / count / risk, shape, scale) for risk in risks]
+
+
+def _beyond(times: float, shape: float, scale: float) -> float:
+    """Return what is exceeded once in so many values of a generalised Pareto distribution."""
     if times < 1:
-        return base
-    if shape < 1e-3:
-        return base + scale * float(np.log(times))
-    return float(base + scale / shape * (times**shape - 1))
+        return 0.0
+    return scale * float(np.log(times)) if shape < 1e-3 else float(scale / shape * (times**shape - 1))
