@@ -1,10 +1,12 @@
 """Finds blocks of a series that are far from the blocks before them; goes on where it stopped.
 
-A block's score is z = (value - median of the last blocks) / s. The variance s^2 mixes that of the last blocks (their
-MAD) with the series' long-run one, as if of twenty more observations (the moderated variance of Smyth 2004), so that a
-few quiet blocks do not make the next one an outlier; series of one group (one statistic of all layers) share what
-makes all of them louder or quieter at once. It is far when it passes both Student's t and the tail of all scores that
-series of its pool have had so far (see `tails`), at the risk that is wanted.
+A block's score is z = (value - expected) / s. What the last blocks lead to expect is all that lies between their median
+and a line through the medians of their older and their newer half: a loss that falls all the time has no level but a
+course, and one that slows down stays behind its course, and neither is a fault. The variance s^2 mixes that of the last
+blocks about the line (their MAD) with the series' long-run one, as if of twenty more observations (the moderated
+variance of Smyth 2004), so that a few quiet blocks do not make the next one an outlier; series of one group (one
+statistic of all layers) share what makes all of them louder or quieter at once. It is far when it passes both Student's
+t and the tail of all scores that series of its pool have had so far (see `tails`), at the risk that is wanted.
 
 At a landmark (the learning rate took a step) the last blocks are forgotten, and the scale is kept.
 """
@@ -83,13 +85,13 @@ class BlockScan:
         risk, freedom = limits.risk, FREEDOM * limits.window + PRIOR
         tail = risk if limits.sided else risk / 2
         self._least = np.array([stats.t.isf(tail, freedom), stats.t.isf(tail / STRONG, freedom)])
-        self._sorted = np.zeros((series, limits.window))
         self._ring = np.zeros((series, limits.window))
         self._queue = np.zeros((series, max(limits.lag, 1)))
         self._counts = np.zeros((series, 3), np.int64)
         self._scale = np.zeros((series, 2))
         self._past = np.zeros((count, POOL))
         self._pooled = np.zeros(count, np.int64)
+        self._history = [(0, self._pooled.copy())]
         # Of many series the tail is soon known, and waited for; of a few it is not, and Student's t must do until then.
         self._limit = np.full((count, 2), np.inf) if many else np.tile(self._least, (count, 1))
 
@@ -111,7 +113,7 @@ class BlockScan:
                 self._group,
                 self._pool,
                 self._floor,
-                (self._sorted, self._ring, self._queue, self._scale, self._past, self._limit),
+                (self._ring, self._queue, self._scale, self._past, self._limit),
                 (self._counts, self._pooled),
                 (score[part], limit[part], middle[part], strong[part]),
             )
@@ -122,63 +124,38 @@ class BlockScan:
     def _renew_limits(self) -> int:
         """Fit the tails again where that is due, and return for how many blocks they hold: few at first, then more."""
         step = next(step for step in STEPS if self.block < 16 * step or step == STEPS[-1])
-        if self.block >= self.limits.start and self.block % step == 0:
-            for pool, count in enumerate(self._pooled):
-                if count >= FEWEST_POOLED:
-                    past, risk = self._past[pool, : min(count, POOL)], self.limits.risk
-                    passed = exceeded_with_risks(past, (risk, risk / STRONG), self._share[pool])
+        if self.block % step:
+            return step - self.block % step
+        before = self._pooled_before()
+        if self.block >= self.limits.start:
+            for pool, count in enumerate(before):
+                past = self._later_half(pool, int(count) if count >= 2 * FEWEST_POOLED else int(self._pooled[pool]))
+                if len(past) >= FEWEST_POOLED:
+                    risks = (self.limits.risk, self.limits.risk / STRONG)
+                    passed = exceeded_with_risks(past, risks, self._share[pool])
                     self._limit[pool] = np.maximum(self._least, passed)
-        return step - self.block % step
+        return step
+
+    def _pooled_before(self) -> Ints:
+        """Return how many scores each pool had a window (or a third of all blocks) ago.
+
+        What happens now must not raise its own limit.
+        """
+        self._history.append((self.block, self._pooled.copy()))
+        until = self.block - min(self.limits.window, self.block // 3)
+        while len(self._history) > 1 and self._history[1][0] <= until:
+            self._history.pop(0)
+        return self._history[0][1]
+
+    def _later_half(self, pool: int, count: int) -> Floats:
+        """Return the later half of the first `count` scores of a pool: a training begins wildly."""
+        first = max(min(count // 2, max(count - FEWEST_POOLED, 0)), int(self._pooled[pool]) - POOL)
+        return np.asarray(self._past[pool, np.arange(first, max(count, first)) % POOL])
 
 
 @numba.njit(cache=True)
-def _insert(ordered, count, value):  # type: ignore[no-untyped-def]  # pragma: no cover
-    place = count
-    while place > 0 and ordered[place - 1] > value:
-        ordered[place] = ordered[place - 1]
-        place -= 1
-    ordered[place] = value
-
-
-@numba.njit(cache=True)
-def _remove(ordered, count, value):  # type: ignore[no-untyped-def]  # pragma: no cover
-    place = 0
-    while ordered[place] != value:
-        place += 1
-    for later in range(place, count - 1):
-        ordered[later] = ordered[later + 1]
-
-
-@numba.njit(cache=True)
-def _middle(ordered, count):  # type: ignore[no-untyped-def]  # pragma: no cover
-    return 0.5 * (ordered[(count - 1) // 2] + ordered[count // 2])
-
-
-@numba.njit(cache=True)
-def _deviation(ordered, count, middle):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Return the median of |ordered - middle|: walk outward from the middle to the values next in distance."""
-    right = count // 2
-    left = right - 1
-    low, high = (count - 1) // 2, count // 2
-    first = 0.0
-    for rank in range(high + 1):
-        if left >= 0 and (right >= count or middle - ordered[left] <= ordered[right] - middle):
-            distance = middle - ordered[left]
-            left -= 1
-        else:
-            distance = ordered[right] - middle
-            right += 1
-        if rank == low:
-            first = distance
-        if rank == high:
-            return 0.5 * (first + distance)
-    return first
-
-
-@numba.njit(cache=True)
-def _select(values, count):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Return the (upper) median of the first values, which change their order: Hoare's quickselect."""
-    low, high, wanted = 0, count - 1, count // 2
+def _select(values, low, high, wanted):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Return the value of this rank among [low, high], which change their order: Hoare's quickselect."""
     while low < high:
         pivot = values[(low + high) // 2]
         left, right = low, high
@@ -201,7 +178,20 @@ def _select(values, count):  # type: ignore[no-untyped-def]  # pragma: no cover
 
 
 @numba.njit(cache=True)
-def _push(one, value, lag, sorted_, ring, queue, counts):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _median(values, first, stop):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Return the median of values [first, stop), which change their order."""
+    middle = first + (stop - first) // 2
+    upper = _select(values, first, stop - 1, middle)
+    if (stop - first) % 2:
+        return upper
+    lower = values[first]
+    for place in range(first + 1, middle):
+        lower = max(lower, values[place])
+    return 0.5 * (lower + upper)
+
+
+@numba.njit(cache=True)
+def _push(one, value, lag, ring, queue, counts):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Let a value join the last ones of a series, `lag` values late; counts: in the ring, next place, in the queue."""
     if lag > 0:
         waiting = counts[one, 2]
@@ -214,14 +204,34 @@ def _push(one, value, lag, sorted_, ring, queue, counts):  # type: ignore[no-unt
             queue[one, place] = queue[one, place + 1]
         queue[one, lag - 1] = value
         value = oldest
-    window, count, place = ring.shape[1], counts[one, 0], counts[one, 1]
-    if count == window:
-        _remove(sorted_[one], count, ring[one, place])
-        count -= 1
-    _insert(sorted_[one], count, value)
+    window, place = ring.shape[1], counts[one, 1]
     ring[one, place] = value
-    counts[one, 0] = count + 1
+    counts[one, 0] = min(counts[one, 0] + 1, window)
     counts[one, 1] = (place + 1) % window
+
+
+@numba.njit(cache=True)
+def _expect(ring, place, count, lag, fewest, work):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Return the lowest and highest value to expect after the last ones, its variance (in theirs), and their spread.
+
+    Of fewer than `fewest` values it is their median, and there is no spread. `work` (2, window) is room for them.
+    """
+    first, window = place - count, ring.size
+    for number in range(count):
+        work[0, number] = work[1, number] = ring[(first + number) % window]
+    level = _median(work[1], 0, count)
+    if count < fewest:
+        return level, level, MEDIAN_VARIANCE / count, 0.0
+    work[1, :count] = work[0, :count]
+    half = count // 2
+    older, newer = _median(work[1], 0, half), _median(work[1], count - half, count)
+    apart, ahead = count - half, 0.5 * (half + 1) + lag
+    slope = (newer - older) / apart
+    centre, course = newer - slope * (count - 0.5 * (half + 1)), newer + slope * ahead
+    for number in range(count):
+        work[1, number] = abs(work[0, number] - centre - slope * number)
+    variance = MEDIAN_VARIANCE / half * (1 + lag) * ((1 + ahead / apart) ** 2 + (ahead / apart) ** 2)
+    return min(level, course), max(level, course), variance, 1.4826 * _median(work[1], 0, count)
 
 
 @numba.njit(cache=True)
@@ -241,7 +251,7 @@ def _rescale(group, judged, counts, fewest, scale, common):  # type: ignore[no-u
                 found += 1
             stop += 1
         if found > 0:
-            ratio = _select(ratios, found) if found >= MANY else 1.0
+            ratio = _select(ratios, 0, found - 1, found // 2) if found >= MANY else 1.0
             for one in range(start, stop):
                 common[one] = ratio
                 if judged[one] and counts[one, 0] >= fewest:
@@ -252,12 +262,13 @@ def _rescale(group, judged, counts, fewest, scale, common):  # type: ignore[no-u
 @numba.njit(cache=True)
 def _advance(values, landmark, first, few, sided, group, pool, floor, state, numbers, out):  # type: ignore[no-untyped-def]  # pragma: no cover
     fewest, fewest_after, start, lag = few
-    sorted_, ring, queue, scale, past, limit = state
+    ring, queue, scale, past, limit = state
     counts, pooled = numbers
     score, passed, middle, strong = out
     series = ring.shape[0]
     judged = np.zeros(series, np.bool_)
-    common = np.ones(series)
+    common, variance = np.ones(series), np.ones(series)
+    work = np.empty((2, ring.shape[1]))
     for row in range(values.shape[0]):
         block = first + row
         if landmark[row]:
@@ -267,9 +278,10 @@ def _advance(values, landmark, first, few, sided, group, pool, floor, state, num
             count = counts[one, 0]
             judged[one] = np.isfinite(values[row, one]) and count >= (fewest_after if scale[one, 1] > 0 else fewest)
             if judged[one]:
-                middle[row, one] = _middle(sorted_[one], count)
+                low, high, variance[one], spread = _expect(ring[one], counts[one, 1], count, lag, fewest, work)
+                middle[row, one] = min(max(values[row, one], low), high)
                 if count >= fewest:
-                    scale[one, 0] = 1.4826 * _deviation(sorted_[one], count, middle[row, one]) + 1e-12
+                    scale[one, 0] = spread + 1e-12
         _rescale(group, judged, counts, fewest, scale, common)
         for one in range(series):
             value, own = values[row, one], pool[one]
@@ -277,8 +289,8 @@ def _advance(values, landmark, first, few, sided, group, pool, floor, state, num
                 count = counts[one, 0]
                 freedom = FREEDOM * max(count, fewest)
                 long_run = common[one] * scale[one, 1]
-                variance = (freedom * scale[one, 0] ** 2 + PRIOR * long_run**2) / (freedom + PRIOR)
-                spread = max(np.sqrt(variance), floor[one]) * np.sqrt(1 + MEDIAN_VARIANCE / count)
+                mixed = (freedom * scale[one, 0] ** 2 + PRIOR * long_run**2) / (freedom + PRIOR)
+                spread = max(np.sqrt(mixed), floor[one]) * np.sqrt(1 + variance[one])
                 z = (value - middle[row, one]) / spread
                 size = z if sided else abs(z)
                 score[row, one] = z
@@ -286,8 +298,8 @@ def _advance(values, landmark, first, few, sided, group, pool, floor, state, num
                     if block >= start:
                         passed[row, one] = limit[own, 0]
                         strong[row, one] = size > limit[own, 1]
-                elif size > 0:
+                elif size >= 0:
                     past[own, pooled[own] % POOL] = size
                     pooled[own] += 1
             if np.isfinite(value):
-                _push(one, value, lag, sorted_, ring, queue, counts)
+                _push(one, value, lag, ring, queue, counts)

@@ -17,13 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from deeptracker.data_model.anomaly import Anomaly, Kind, Standing
+from deeptracker.data_model.episode_place import owner, places, score_of
 
 if TYPE_CHECKING:
     from deeptracker.data_model.run import Run
 
-COMPANY, GAP = 25, 100
-"""Iterations within which a weak finding needs another one, and within which findings are one episode."""
-REACH = 1000
+COMPANY, GAP, SEVERAL = 25, 100, 3
+"""Iterations within which a weak finding needs another one, and within which findings are one episode; how many filters
+of one layer count as one finding."""
+REACH = 200
 """Iterations of a finding that still tell of its beginning: what starts later makes an episode of its own."""
 VALIDATION = "validation"
 
@@ -87,7 +89,7 @@ def begins(found: Anomaly, validations: npt.NDArray[np.int64]) -> int:
 
 def accompanied(findings: Sequence[Anomaly], validations: npt.NDArray[np.int64]) -> list[Anomaly]:
     """Return what makes episodes: weak findings only where another one begins while they last, or next to them."""
-    candidates = [one for one in findings if one.standing != Standing.WITNESS]
+    candidates = _in_numbers([one for one in findings if one.standing != Standing.WITNESS])
     first = np.array([begins(one, validations) for one in candidates], np.int64)
     last = np.array([min(one.stop, one.start + COMPANY) for one in candidates], np.int64)
     # Those within COMPANY of mine: all that begin before it ends, less those that end before it begins.
@@ -103,7 +105,6 @@ def episodes(anomalies: Iterable[Anomaly], validations: npt.NDArray[np.int64], l
 
     `validations` are their iterations, `layers` is how many the network has.
     """
-    from deeptracker.data_model.episode_place import places, score_of
     from deeptracker.data_model.episode_text import sentences
 
     everything = list(anomalies)
@@ -121,6 +122,21 @@ def episodes(anomalies: Iterable[Anomaly], validations: npt.NDArray[np.int64], l
         episode = Episode(start, stop, place, entities, score_of(part), tuple(part), beside, repeat, (), tuple(ranked))
         found.append(replace(episode, text=sentences(episode)))
     return sorted(found, key=lambda one: (one.repeat, -one.score, one.start))
+
+
+def _in_numbers(findings: Sequence[Anomaly]) -> list[Anomaly]:
+    """Leave out weak findings of single filters: filters die now and then, several of one layer at once do not."""
+    starts: dict[str, npt.NDArray[np.int64]] = {}
+    single = [one for one in findings if one.kind == Kind.FILTER and one.standing == Standing.WEAK]
+    for layer in {owner(one) for one in single}:
+        starts[layer] = np.sort(np.array([one.start for one in single if owner(one) == layer], np.int64))
+
+    def several(one: Anomaly) -> bool:
+        mine = starts[owner(one)]
+        near = np.searchsorted(mine, one.start + GAP, "right") - np.searchsorted(mine, one.start - GAP, "left")
+        return int(near) >= SEVERAL
+
+    return [one for one in findings if one.kind != Kind.FILTER or one.standing != Standing.WEAK or several(one)]
 
 
 def self_supporting(anomalies: Iterable[Anomaly]) -> list[Anomaly]:

@@ -18,6 +18,8 @@ Floats = npt.NDArray[np.float64]
 Read = Mapping[str, Blocks]
 
 SMALLEST = 1e-12
+A_FIFTH = 0.04
+"""Least spread of a size, in its logarithm: with limits from about 4.6 on, a fifth more or less is nothing."""
 LEARNING_RATE = "learning_rate"
 """Stands for the blocks of the learning rate, (blocks, 1), among the statistics that a series is made of."""
 
@@ -74,7 +76,9 @@ def _three(name: str, words: str, needs: tuple[str, ...], derive: Callable[[Read
     said = {"mean": words, "max": f"largest {words} of an iteration", "min": f"smallest {words} of an iteration"}
 
     def one(part: str) -> Series:
-        return Series(f"{name}.{part}", said[part], needs, lambda read: derive(read, part), 0.02, slow=part == "mean")
+        return Series(
+            f"{name}.{part}", said[part], needs, lambda read: derive(read, part), A_FIFTH, slow=part == "mean"
+        )
 
     return [one(part) for part in said]
 

@@ -79,7 +79,7 @@ class LossSpike(Rule):
     window = param.Integer(
         default=250, bounds=(BLOCK, 100_000), step=BLOCK, doc="Records before that it is compared with."
     )
-    fewest = param.Integer(default=100, bounds=(BLOCK, 100_000), doc="Records needed before the first one is judged.")
+    fewest = param.Integer(default=250, bounds=(BLOCK, 100_000), doc="Records needed before the first one is judged.")
     floor = param.Number(default=0.03, bounds=(1e-6, 10), doc="Least spread, in ln(loss): 0.03 is three percent.")
 
     def find(self, run: RunData, iterations: Window = None) -> list[Anomaly]:
