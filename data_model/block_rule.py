@@ -32,7 +32,7 @@ class BlockRule(FollowedRule):
     )
 
     risk = param.Number(
-        default=3e-6, bounds=(1e-12, 0.01), doc="False findings per record that are accepted, over all its series."
+        default=1e-5, bounds=(1e-12, 0.01), doc="False findings per record that are accepted, over all its series."
     )
     window = param.Integer(default=20, bounds=(8, 1000), doc="Blocks before that a block is compared with.")
     fewest = param.Integer(default=10, bounds=(4, 1000), doc="Blocks needed before the first one is judged.")

@@ -129,7 +129,7 @@ class BlockScan:
         before = self._pooled_before()
         if self.block >= self.limits.start:
             for pool, count in enumerate(before):
-                past = self._later_half(pool, int(count) if count >= 2 * FEWEST_POOLED else int(self._pooled[pool]))
+                past = self._later_half(pool, int(count) if count >= FEWEST_POOLED else int(self._pooled[pool]))
                 if len(past) >= FEWEST_POOLED:
                     risks = (self.limits.risk, self.limits.risk / STRONG)
                     passed = exceeded_with_risks(past, risks, self._share[pool])
