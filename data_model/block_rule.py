@@ -23,6 +23,10 @@ SLOW = 4
 """Blocks in a row whose average is watched for slow drifts."""
 
 
+AFTER_LANDMARK = 4
+"""Blocks after a landmark that are needed: two halves of two, for a course."""
+
+
 class BlockRule(FollowedRule):
     """A rule that judges blocks of records, or validations, against those before them; its thresholds."""
 
@@ -46,7 +50,15 @@ class BlockRule(FollowedRule):
         """Return the limits for one of `series` series."""
         risk = self.risk * BLOCK / max(series, 1)
         window, lag = (self.window * 2, SLOW - 1) if slow else (self.window, 0)
-        return Limits(min(risk * SLOW / 2 if slow else risk, 0.05), window, self.fewest, 3, self.start, lag, self.sided)
+        return Limits(
+            min(risk * SLOW / 2 if slow else risk, 0.05),
+            window,
+            self.fewest,
+            AFTER_LANDMARK,
+            self.start,
+            lag,
+            self.sided,
+        )
 
     @abstractmethod
     def say(self, entity: str, alarm: Alarm) -> str:

@@ -52,7 +52,7 @@ class Limits:
     risk: float
     window: int = 20
     fewest: int = 10
-    fewest_after_landmark: int = 3
+    fewest_after_landmark: int = 4
     start: int = 32
     lag: int = 0
     sided: bool = False
@@ -214,23 +214,23 @@ def _push(one, value, lag, ring, queue, counts):  # type: ignore[no-untyped-def]
 def _expect(ring, place, count, lag, fewest, work):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Return the lowest and highest value to expect after the last ones, its variance (in theirs), and their spread.
 
-    Of fewer than `fewest` values it is their median, and there is no spread. `work` (2, window) is room for them.
+    There is no spread of fewer than `fewest` values. `work` (2, window) is room for them.
     """
     first, window = place - count, ring.size
     for number in range(count):
         work[0, number] = work[1, number] = ring[(first + number) % window]
     level = _median(work[1], 0, count)
-    if count < fewest:
-        return level, level, MEDIAN_VARIANCE / count, 0.0
     work[1, :count] = work[0, :count]
     half = count // 2
     older, newer = _median(work[1], 0, half), _median(work[1], count - half, count)
     apart, ahead = count - half, 0.5 * (half + 1) + lag
     slope = (newer - older) / apart
     centre, course = newer - slope * (count - 0.5 * (half + 1)), newer + slope * ahead
+    variance = MEDIAN_VARIANCE / half * (1 + lag) * ((1 + ahead / apart) ** 2 + (ahead / apart) ** 2)
+    if count < fewest:
+        return min(level, course), max(level, course), variance, 0.0
     for number in range(count):
         work[1, number] = abs(work[0, number] - centre - slope * number)
-    variance = MEDIAN_VARIANCE / half * (1 + lag) * ((1 + ahead / apart) ** 2 + (ahead / apart) ** 2)
     return min(level, course), max(level, course), variance, 1.4826 * _median(work[1], 0, count)
 
 

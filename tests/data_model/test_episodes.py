@@ -140,7 +140,7 @@ def test_findings_of_rules_that_were_asked_for_support_themselves(tmp_path: Path
     assert "left_flip" not in {rule for one in run.episodes() for rule in one.rules}
     assert {rule for one in run.episodes(["left_flip"]) for rule in one.rules} == {"left_flip"}
     window = (planted.SPIKE - 5, planted.SPIKE + 5)
-    assert [one.rules for one in run.episodes(iterations=window)] == [("loss_spike",)]
+    assert ["loss_spike" in one.rules for one in run.episodes(iterations=window)] == [True]
 
 
 def test_an_episode_is_plain_json_whatever_its_score() -> None:
