@@ -36,17 +36,3 @@ def class_means(
         sums = np.concatenate([[value.sum()], np.bincount(known[inside], value[inside], classes)])
         mean[count > 0] = recorded((sums[count > 0] / count[count > 0]).astype(np.float32))
     return means
-
-
-def classes_at(newest: NDArray[np.int32], relabelled: NDArray[np.int64], iteration: int) -> NDArray[np.int32]:
-    """Return the class that every image had at a validation, from its newest class and the table of changes.
-
-    `relabelled` has a row (image, iteration of the change, class before, class after) per change, in order of time.
-    Images that came later have the class they came with.
-    """
-    later = relabelled[relabelled[:, 1] > iteration][::-1]
-    if not len(later):
-        return newest
-    then = newest.copy()
-    then[later[:, 0]] = later[:, 2]  # of several changes of an image the first one is put back last
-    return then

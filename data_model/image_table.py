@@ -1,7 +1,7 @@
 """The validation images: ids, classes and thumbnails, one row per image, in the order of the validation arrays.
 
-An image's class is the newest it was given. The classes that it had before are kept beside it, with the iteration of
-the validation that changed them: results of before that were judged by those.
+Beside the class that an image was first given stand the changes since, with the iteration of the validation that
+brought them: results of before that were judged by the class of then.
 """
 
 from __future__ import annotations
@@ -13,17 +13,15 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from deeptracker.data_model.class_series import classes_at
 from deeptracker.data_model.compression import compressors
 from deeptracker.data_model.errors import RecordingError
 from deeptracker.data_model.manifest import Manifest
+from deeptracker.data_model.relabelling import CHANGE, classes_after, classes_at, first_classes, no_changes
 from deeptracker.data_model.tree import ArrayTree
 
 GROUP = "images"
 _ROWS = 4096
 _THUMBNAILS = 64
-RELABELLED = ("image", "iteration", "before", "after")
-"""Columns of the table of classes that have changed: row, iteration of the validation, class before and after."""
 
 
 class ImageTable:
@@ -35,12 +33,19 @@ class ImageTable:
         self._manifest = manifest
         known = manifest.images
         self._rows: dict[str, int] = {}
-        self._classes = np.zeros(0, np.int32)
+        self._first = np.zeros(0, np.int32)
         path = f"{GROUP}/relabelled"
-        self._changes = np.asarray(tree[path][:]) if path in tree else np.zeros((0, len(RELABELLED)), np.int64)
+        self._changes = np.asarray(tree[path][:]) if path in tree else no_changes()
         if known:
             self._rows = {str(one): row for row, one in enumerate(np.asarray(tree[f"{GROUP}/id"][:known]))}
-            self._classes = np.asarray(tree[f"{GROUP}/class"][:known])
+            given = np.asarray(tree[f"{GROUP}/class"][:known])
+            self._first = first_classes(given, self._changes)
+            if not np.array_equal(given, self._first):  # it was recorded when this array had the newest classes
+                tree[f"{GROUP}/class"][:known] = self._first
+        self._classes = classes_after(self._first, self._changes)
+        if manifest.version == 1 and f"{GROUP}/has_thumbnail" in tree:
+            # Version 1 left out of this array what is False everywhere.
+            tree[f"{GROUP}/has_thumbnail"][:] = np.asarray(tree[f"{GROUP}/has_thumbnail"][:])
         self._count_classes()
 
     def place(
@@ -78,26 +83,19 @@ class ImageTable:
         before, after = self._classes[rows[changed]], classes[changed]
         events = np.stack([rows[changed], np.full(len(before), iteration), before, after], axis=1).astype(np.int64)
         # No two arrays of a run may share a dimension's name at different lengths: thumbnails have a "column".
-        table = self._table("relabelled", "int64", 0, (len(RELABELLED),), ("change", "what"))
-        table.resize((table.shape[0] + len(events), len(RELABELLED)))
-        table[-len(events) :] = events
+        self._table("relabelled", "int64", 0, (len(CHANGE),), ("change", "what"), meaning=", ".join(CHANGE))
         self._changes = np.concatenate([self._changes, events])
-        self._set_classes(rows, classes)
-
-    def _set_classes(self, rows: NDArray[np.int64], classes: NDArray[np.integer[Any]]) -> None:
+        table = self._tree.resize(f"{GROUP}/relabelled", self._changes.shape)
+        table[-len(events) :] = events
         self._classes[rows] = classes
-        self._array("class", "int32", 0, (), ())[:] = self._classes
 
     def cut(self, before: int) -> None:
         """Give back the classes that images had at iteration `before`; images that came later stay known."""
         if f"{GROUP}/relabelled" not in self._tree:
             return
-        kept = int((self._changes[:, 1] <= before).sum())
-        if kept < len(self._changes):
-            then = self.classes_at(before)
-            self._set_classes(np.arange(len(then)), then)
-            self._changes = self._changes[:kept]
-            self._tree[f"{GROUP}/relabelled"].resize((kept, len(RELABELLED)))
+        self._changes = self._changes[self._changes[:, 1] <= before]
+        self._classes = classes_after(self._first, self._changes)
+        self._tree.declare(f"{GROUP}/relabelled", self._changes.shape)
 
     def pictured(self) -> set[str]:
         """Return the ids of the images that have a thumbnail."""
@@ -109,13 +107,16 @@ class ImageTable:
     def _append(self, ids: Sequence[str], classes: NDArray[np.int32]) -> None:
         start, stop = len(self._rows), len(self._rows) + len(ids)
         self._rows.update(zip(ids, range(start, stop), strict=True))
-        self._classes = np.append(self._classes, classes.astype(np.int32))
+        self._first, self._classes = (
+            np.append(known, classes.astype(np.int32)) for known in (self._first, self._classes)
+        )
         names = self._ids()
         names.resize((stop,))
         names[start:stop] = np.array(ids, dtype=np.dtypes.StringDType())
-        numbers = self._array("class", "int32", 0, (), ())
+        meaning = "class that the image was first given; relabelled has the changes since"
+        numbers = self._array("class", "int32", 0, (), (), meaning=meaning)
         numbers.resize((stop,))
-        numbers[start:stop] = self._classes[start:stop]
+        numbers[start:stop] = self._first[start:stop]
         if f"{GROUP}/thumbnail" in self._tree:
             self._resize_thumbnails(stop)
         self._manifest.images = stop
@@ -142,9 +143,10 @@ class ImageTable:
         shape: tuple[int, ...],
         dims: tuple[str, ...],
         rows: int = _ROWS,
+        meaning: str = "",
     ) -> zarr.Array[Any]:
         """Return an array with one entry per image, created when it is first needed."""
-        return self._table(name, dtype, fill, shape, ("image", *dims), rows)
+        return self._table(name, dtype, fill, shape, ("image", *dims), rows, meaning)
 
     def _table(
         self,
@@ -154,6 +156,7 @@ class ImageTable:
         shape: tuple[int, ...],
         dims: tuple[str, ...],
         rows: int = _ROWS,
+        meaning: str = "",
     ) -> zarr.Array[Any]:
         path = f"{GROUP}/{name}"
         if path in self._tree:
@@ -166,13 +169,18 @@ class ImageTable:
             fill_value=fill,
             dimension_names=dims,
             compressors=compressors(dtype),
+            attributes={"long_name": meaning} if meaning else {},
         )
 
     def _resize_thumbnails(self, rows: int) -> None:
         shape = self._manifest.thumbnail_shape
         pictures = self._array("thumbnail", "uint8", 0, shape, ("row", "column", "channel"), _THUMBNAILS)
         pictures.resize((rows, *shape))
-        self._array("has_thumbnail", "bool", False, (), ()).resize((rows,))
+        has = self._array("has_thumbnail", "bool", False, (), ())
+        known = has.shape[0]
+        has.resize((rows,))
+        # Written although it is the fill value: a killed writer may have left other rows in the same file.
+        has[known:] = False
 
     def add_thumbnails(self, ids: Sequence[str], images: NDArray[np.uint8]) -> None:
         """Keep a picture per id, (n, height, width, 3) uint8. Ids must be known from a validation."""

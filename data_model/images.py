@@ -10,11 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deeptracker.data_model.axis import IterationAxis
-from deeptracker.data_model.class_series import class_means, classes_at
+from deeptracker.data_model.class_series import class_means
 from deeptracker.data_model.commit import Commit
 from deeptracker.data_model.families import MISSING_RESULT
 from deeptracker.data_model.flip_counts import FlipCounts
 from deeptracker.data_model.raw_states import RawStates
+from deeptracker.data_model.relabelling import classes_after, classes_at, first_classes, no_changes
 from deeptracker.data_model.state_reader import StateSource
 from deeptracker.data_model.validation_results import ValidationResults
 from deeptracker.data_model.vocabulary import CLASS_STATISTICS
@@ -32,7 +33,10 @@ class Images:
         manifest = commit.manifest
         known = before if before is not None and len(before.ids) == manifest.images else None
         self.ids: NDArray[Any] = known.ids if known else self._ids(manifest.images)
-        self.image_class = commit.read("images/class") if manifest.images else np.zeros(0, np.int32)
+        path = "images/relabelled"
+        self._changes = commit.read(path) if commit.has(path) else no_changes()
+        given = commit.read("images/class") if manifest.images else np.zeros(0, np.int32)
+        self.image_class = classes_after(first_classes(given, self._changes), self._changes)
         self.class_names = self._names()
         entry = manifest.logs.get("validation")
         self.axis = entry.axis if entry else IterationAxis()
@@ -90,7 +94,7 @@ class Images:
 
     def relabelled(self) -> pd.DataFrame:
         """Return each change of an image's class: its id, the validation's iteration, the class before and after."""
-        table = self._changes()
+        table = self._changes
         names = np.array([*self.class_names, "?"], dtype=object)
         known = len(names) - 1
         before, after = (np.where((column >= 0) & (column < known), column, known) for column in table[:, 2:].T)
@@ -98,10 +102,6 @@ class Images:
         return pd.DataFrame(
             {"image": self.ids[rows], "iteration": table[:, 1], "before": names[before], "after": names[after]}
         )
-
-    def _changes(self) -> NDArray[np.int64]:
-        path = "images/relabelled"
-        return self._commit.read(path) if self._commit.has(path) else np.zeros((0, 4), np.int64)
 
     def states(self) -> StateSource:
         """Return what knows the states of all images: the store, or for runs of before it did, the validations."""
@@ -133,7 +133,7 @@ class Images:
         return self._series
 
     def _class_means(self, results: ValidationResults) -> NDArray[np.float32]:
-        changes, classes = self._changes(), len(self.class_names)
+        changes, classes = self._changes, len(self.class_names)
         rows = zip(results.iteration.tolist(), results.seen, results.right, results.probability, strict=True)
         return np.stack(
             [

@@ -21,10 +21,10 @@ from deeptracker.data_model.flip_counts import FlipCounts
 from deeptracker.data_model.holder import read_holder
 from deeptracker.data_model.images import Images
 from deeptracker.data_model.remarks import remarks
-from deeptracker.data_model.root import ROOT
+from deeptracker.data_model.root import ROOT, read_root
 from deeptracker.data_model.series import SeriesReader
 from deeptracker.data_model.state_query import image_states
-from deeptracker.data_model.storage import Place, open_storage
+from deeptracker.data_model.storage import Place, Storage, open_storage
 from deeptracker.data_model.validation_results import ValidationResults
 from deeptracker.data_model.vocabulary import ACTIVATIONS, LAYERS, SCALARS, Description, Layer, Statistic
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _SILENCE = 120.0
 """Seconds after which a writer on another host, which nobody here can ask, counts as gone."""
 
+
+_TRIES = 5
 
 VIEWERS = "deeptracker.viewers"
 
@@ -51,10 +53,10 @@ class Run(param.Parameterized):
 
     def __init__(self, place: Place) -> None:
         """Open the run at a path, a URL or a storage; see `open_run`."""
-        commit = Commit(open_storage(place))
-        self.storage = commit.storage
+        self.storage = open_storage(place)
+        commit, images = _newest(self.storage)
         super().__init__(name=commit.manifest.description.name or self.storage.name)
-        self._read(commit, Images(commit))
+        self._read(commit, images)
 
     def _read(self, commit: Commit, images: Images) -> None:
         self._commit, self._images, self._series = commit, images, SeriesReader(commit, images)
@@ -63,8 +65,7 @@ class Run(param.Parameterized):
         """Read the newest commit; return whether there was something new."""
         if self.storage.stamp(ROOT) == self._commit.stamp:
             return False
-        commit = Commit(self.storage, self._commit)
-        self._read(commit, Images(commit, self._images))
+        self._read(*_newest(self.storage, self._commit, self._images))
         self.version += 1
         return True
 
@@ -388,6 +389,18 @@ class Run(param.Parameterized):
                     f"The viewer needs {error.name}. Install it with: pip install 'deeptracker[viewer]'"
                 ) from error
         raise DeepTrackerError(f"No viewer is installed (entry point {VIEWERS!r}): pip install 'deeptracker[viewer]'")
+
+
+def _newest(storage: Storage, before: Commit | None = None, known: Images | None = None) -> tuple[Commit, Images]:
+    """Return the newest commit and its images, which are read at once: what a run is cut back to is written anew."""
+    for _ in range(_TRIES):
+        commit = Commit(storage, before)
+        images = Images(commit, known)
+        if not commit.manifest.images or storage.stamp(ROOT) == commit.stamp:
+            break
+        if read_root(storage).manifest.generation == commit.manifest.generation:
+            break
+    return commit, images
 
 
 def _some(names: Sequence[str], most: int = 6) -> str:

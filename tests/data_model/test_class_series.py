@@ -10,8 +10,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deeptracker.data_model.class_series import class_means, classes_at
+from deeptracker.data_model.class_series import class_means
 from deeptracker.data_model.missing import is_missing
+from deeptracker.data_model.relabelling import classes_at
 from deeptracker.data_model.run import open_run
 from tests.data_model.validations import Validated, check_classes, perform, steps
 
