@@ -28,7 +28,7 @@ TILE = """name => {
           range: [figure.x_range.start, figure.x_range.end]};
 }"""
 OBSERVED = "name => Bokeh.documents[0].get_model_by_name(name).renderers[0].data_source.data.observed[0]"
-WAIT = 15_000
+WAIT = 90_000
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
 OpenPage = Callable[..., Page]
-WAIT = 30_000
+WAIT = 90_000
 
 DRAWN = "Object.values(window.deeptracker_walls ?? {}).filter(wall => wall.pictures > 0)"
 SAME_PLACE = f"""([start, stop]) => {{

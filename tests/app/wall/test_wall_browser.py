@@ -29,7 +29,7 @@ def opened(page, serve_wall):
         synthetic.SyntheticFilters(ROWS), synthetic.filter_tree(ROWS), landmarks=[(300_000, "learning rate 0.1 → 0.01")]
     )
     page.goto(made.address)
-    page.wait_for_function(f"{COUNT} > 0", timeout=20_000)
+    page.wait_for_function(f"{COUNT} > 0", timeout=90_000)
     made.page, made.wall = page, made.walls[-1]
     settle(made)
     return made
@@ -146,7 +146,7 @@ def test_hover_reads_the_exact_values_of_the_bucket(opened):
     opened.page.mouse.move(702, 302)
     opened.page.wait_for_timeout(300)
     tip = opened.page.locator("#deeptracker-tip")
-    tip.wait_for(state="visible", timeout=4000)
+    tip.wait_for(state="visible", timeout=20_000)
     seen = view(opened)
     iteration = seen.first + (702 - GUTTER_ROOM + 0.5) / seen.width * (seen.last - seen.first)
     row = int(seen.top + (302 - TOP) / seen.row_height)
@@ -225,7 +225,7 @@ def test_images_show_their_states(page, serve_wall):
     source = synthetic.SyntheticImages(300)
     made = serve_wall(source, synthetic.filter_tree(300))
     page.goto(made.address)
-    page.wait_for_function(f"{COUNT} > 0", timeout=20_000)
+    page.wait_for_function(f"{COUNT} > 0", timeout=90_000)
     made.page, made.wall = page, made.walls[-1]
     settle(made)
     colors, counts = np.unique(pixels(made)[TOP + 5 : 700, 200:1200].reshape(-1, 3), axis=0, return_counts=True)
@@ -235,5 +235,5 @@ def test_images_show_their_states(page, serve_wall):
     settle(made)
     page.mouse.move(700, 300)
     page.mouse.move(702, 302)
-    page.locator("#deeptracker-tip").wait_for(state="visible", timeout=4000)
+    page.locator("#deeptracker-tip").wait_for(state="visible", timeout=20_000)
     assert "validation" in page.locator("#deeptracker-tip").inner_text()
