@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptracker.data_model import logs
+from deeptracker.data_model.errors import NotARunError
 from deeptracker.data_model.run import Run
-from deeptracker.data_model.storage import Place, open_storage
+from deeptracker.data_model.storage import Place
 from deeptracker.data_model.vocabulary import Description, Layer, Statistic
 from deeptracker.data_model.writer import RunWriter
 
@@ -31,9 +32,10 @@ Iterations = NDArray[np.int64]
 def open_writer(place: Place, before: int | None) -> RunWriter:
     """Begin a run, or continue the one that is there, from iteration `before` if that is given."""
     logs.records_per_shard = lambda fields: SHARD
-    if open_storage(place).exists("zarr.json"):
+    try:
         return RunWriter.resume(place, before=before)
-    return RunWriter.create(place, Description(classes=CLASSES), LAYERS, STATISTICS, STATISTICS[:1])
+    except NotARunError:
+        return RunWriter.create(place, Description(classes=CLASSES), LAYERS, STATISTICS, STATISTICS[:1])
 
 
 def append(writer: RunWriter, start: int, stop: int) -> None:
