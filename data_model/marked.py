@@ -9,7 +9,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from deeptracker.data_model.rules.base import RunData
-from deeptracker.data_model.vocabulary import SCALARS
+from deeptracker.data_model.vocabulary import ACTIVATIONS, SCALARS
 
 Mask = npt.NDArray[np.bool_]
 Read = Callable[[tuple[int, int], int], xr.Dataset]
@@ -88,6 +88,7 @@ class SpanWatch:
             # The record that was last stood for one iteration then, and may stand for more by now.
             known = [(series, begin, min(end, since)) for series, begin, end in self._spans if begin < since]
             self._spans = _joined([*known, *marked_spans(read, self._judge, (since, stop))])
-            records = (run.scalars if self._family == SCALARS else run.layers)["iteration"].values
+            of_family = {SCALARS: lambda: run.scalars, ACTIVATIONS: lambda: run.activations}
+            records = of_family.get(self._family, lambda: run.layers)()["iteration"].values
             self._seen = int(records[-1]) if len(records) else since
         return self._spans

@@ -31,6 +31,10 @@ class RunData(Protocol):
     @property
     def layers(self) -> xr.Dataset: ...  # noqa: D102
     @property
+    def activations(self) -> xr.Dataset: ...  # noqa: D102
+    @property
+    def activation_statistics(self) -> Sequence[Statistic]: ...  # noqa: D102
+    @property
     def filters(self) -> xr.Dataset: ...  # noqa: D102
     @property
     def filter_layer(self) -> npt.NDArray[np.int32]: ...  # noqa: D102

@@ -68,7 +68,8 @@ def of_losses(run: Run) -> Made:
     place = np.searchsorted(iteration, when, "right")
     first = np.append(0, place[:-1])
     trained = np.array([loss[a:b].mean() if b > a else np.nan for a, b in zip(first, place, strict=True)])
-    over = (validation - trained) / trained > 0.1
+    with np.errstate(invalid="ignore", divide="ignore"):
+        over = (validation - trained) / trained > 0.1
     yield "Overfit", Kind.SCALAR, ["validation"], when, over[:, None]
     yield "Overtraining", Kind.SCALAR, ["validation"], when, _patient(validation, 10)[:, None]
 
@@ -108,7 +109,11 @@ def _anomalies(made: Made) -> Iterator[Anomaly]:
 
 
 def _episodes(*parts: Callable[[Run], Made]) -> Callable[[Run], list[Episode]]:
-    return lambda run: episodes_of_run(run, [one for part in parts for one in _anomalies(part(run))])
+    def find(run: Run) -> list[Episode]:
+        with np.errstate(over="ignore", invalid="ignore"):  # means of what has exploded
+            return episodes_of_run(run, [one for part in parts for one in _anomalies(part(run))])
+
+    return find
 
 
 layer_rules = _episodes(of_layers)

@@ -65,6 +65,14 @@ class FakeRun:
         return xr.Dataset(values, coords={"iteration": self.iteration})
 
     @property
+    def activation_statistics(self) -> list[Statistic]:
+        return []
+
+    @property
+    def activations(self) -> xr.Dataset:
+        return xr.Dataset(coords={"iteration": self.iteration})
+
+    @property
     def filters(self) -> xr.Dataset:
         values = {name: (("iteration", "filter"), series) for name, series in self.filter_values.items()}
         return xr.Dataset(values, coords={"iteration": self.iteration})

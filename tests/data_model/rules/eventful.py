@@ -95,7 +95,8 @@ class History:
         layers = [Layer(f"layer{number}", "Conv2d", (FILTERS, 8, 3, 3), FILTERS) for number in range(LAYERS)]
         description = Description("Eventful", "synthetic", CLASSES, synthetic=True)
         statistics = [Statistic(name) for name in NAMES]
-        return RunWriter.create(path, description, layers, statistics, [Statistic(name) for name in FILTER_NAMES])
+        filters, activations = [Statistic(name) for name in FILTER_NAMES], [Statistic("activation_dead")]
+        return RunWriter.create(path, description, layers, statistics, filters, activations)
 
     def write(self, writer: RunWriter, start: int, stop: int) -> None:
         """Record the iterations [start, stop) and commit."""
@@ -106,6 +107,9 @@ class History:
         records = np.arange(-(-start // EVERY), -(-stop // EVERY))
         if len(records):
             writer.append_filters(records * EVERY, self._of_filters[records].astype(np.float32), EVERY)
+            dead = np.full((len(records), 1, LAYERS), 0.1, np.float32)
+            dead[(records >= 350) & (records < 380), 0, 2] = 0.75
+            writer.append_activations(records * EVERY, dead, EVERY)
         for place in range(len(self._right)):
             if start <= (at := (place + 1) * VALIDATE - 1) < stop:
                 self._validate(writer, place, at)
