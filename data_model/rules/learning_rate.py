@@ -17,15 +17,16 @@ def changes(values: npt.NDArray[Any], ratio: float) -> list[tuple[int, int]]:
     """Return spans [first, last] of positions at which a series changed by more than `ratio` from one to the
     next.
 
-    Changes at consecutive positions are one span (a warm-up, the end of a cosine). A change from or to 0
-    counts.
+    Changes at consecutive positions are one span (a warm-up, the end of a cosine) if they go the same way: a rate that
+    is too high for a single step rises, and falls. A change from or to 0 counts.
     """
     before, after = values[:-1], values[1:]
     low, high = np.minimum(before, after), np.maximum(before, after)
     changed = np.flatnonzero((high > low * ratio) & (high > 0)) + 1
     if len(changed) == 0:
         return []
-    cuts = np.flatnonzero(np.diff(changed) > 1) + 1
+    up = after[changed - 1] > before[changed - 1]
+    cuts = np.flatnonzero((np.diff(changed) > 1) | (np.diff(up.astype(np.int8)) != 0)) + 1
     return [(int(part[0]), int(part[-1])) for part in np.split(changed, cuts)]
 
 

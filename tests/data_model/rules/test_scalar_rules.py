@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deeptracker.data_model.rules.learning_rate import LearningRateChange
+from deeptracker.data_model.rules.learning_rate import LearningRateChange, LearningRateRise
 from deeptracker.data_model.rules.loss_spike import BLOCK, LossSpike, spike_scores
 from deeptracker.data_model.rules.non_finite import NonFiniteLayer, NonFiniteScalar
 
@@ -81,6 +81,15 @@ def test_learning_rate_steps_are_landmarks_with_their_numbers(falling: Any) -> N
     assert (first.start, first.stop, second.start) == (2000, 2001, 4000)
     assert first.message == "learning_rate fell from 0.1 to 0.01"
     assert first.score == pytest.approx(np.log(10))
+
+
+def test_a_rate_that_is_too_high_for_a_single_step_rises_and_falls(falling: Any) -> None:
+    rate = np.full(3000, 0.1)
+    rate[1200] = 10
+    falling.scalar_values = {"learning_rate": rate}
+    assert [one.start for one in LearningRateChange().find(falling)] == [2400, 2402]
+    (rise,) = LearningRateRise().find(falling)
+    assert (rise.start, rise.message) == (2400, "learning_rate rose from 0.1 to 10")
 
 
 def test_a_warm_up_is_one_landmark_and_a_slow_schedule_none(falling: Any) -> None:
