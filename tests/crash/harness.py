@@ -109,7 +109,10 @@ def _kill_on(
     outcome.committed += survived
     if survived:
         levels = open_run(place)._commit.manifest.logs["layers"].levels
-        outcome.level, outcome.longest = max(outcome.level, len(levels)), max(outcome.longest, survived)
+        outcome.level, outcome.longest = (
+            max(outcome.level, sum(count > 0 for count in levels)),
+            max(outcome.longest, survived),
+        )
 
 
 def _wait_for(file: Path, writer: BaseProcess) -> None:
