@@ -10,6 +10,7 @@ from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 from deeptracker import Recorder, open_run
 from deeptracker.data_model.errors import RecordingError
 from deeptracker.tracker.layers import find_layers, select_layers
+from tests.tracker.test_recorder import assert_layers, watch
 
 
 class Attentive(nn.Module):
@@ -89,6 +90,29 @@ def test_recurrent_and_parametrised_layers_and_embeddings():
 def test_convolutions_of_any_number_of_axes_have_their_output_channels_as_filters(kind):
     [(name, (_, shape, filters))] = described(nn.Sequential(kind(4, 6, 2, groups=2))).items()
     assert (name, shape[:2], filters) == ("0", (6, 2), 6)
+
+
+VOLUMES = {nn.Conv1d: 5, nn.Conv3d: (5, 5, 5), nn.ConvTranspose1d: 5, nn.ConvTranspose3d: (5, 5, 5)}
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("kind", VOLUMES)
+def test_convolutions_of_any_number_of_axes_are_recorded_filter_by_filter(tmp_path, kind, groups):
+    """`watch` and the oracle put the filters of grouped and depthwise ones on the first axis by a way of their own."""
+    torch.manual_seed(0)
+    size = VOLUMES[kind]
+    model = nn.Sequential(kind(4, 8, 2, groups=groups), nn.GroupNorm(2, 8))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    kept: list = []
+    look = watch(model, kept)
+    look(-1)
+    with Recorder(tmp_path / "run", model, optimizer, every=1, filters_every=1):
+        for step in range(3):
+            optimizer.zero_grad()
+            model(torch.randn(2, 4, *([size] if isinstance(size, int) else size))).square().mean().backward()
+            optimizer.step()
+            look(step)
+    assert_layers(open_run(tmp_path / "run"), kept, range(3))
 
 
 def test_names_stay_apart():

@@ -23,7 +23,7 @@ def filters_first(layer: nn.Module, tensor: torch.Tensor | None) -> np.ndarray |
     if tensor is None:
         return None
     array = tensor.detach().double().numpy()
-    if not isinstance(layer, nn.ConvTranspose2d):
+    if not isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
         return array
     inputs, per_group = array.shape[0] // layer.groups, array.shape[1]
     return np.stack(
