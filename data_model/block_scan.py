@@ -207,7 +207,7 @@ def _push(one, value, lag, ring, queue, counts):  # type: ignore[no-untyped-def]
     window, place = ring.shape[1], counts[one, 1]
     ring[one, place] = value
     counts[one, 0] = min(counts[one, 0] + 1, window)
-    counts[one, 1] = (place + 1) % window
+    counts[one, 1] = place + 1 if place + 1 < window else 0
 
 
 @numba.njit(cache=True)
@@ -216,13 +216,14 @@ def _expect(ring, place, count, lag, fewest, work):  # type: ignore[no-untyped-d
 
     There is no spread of fewer than `fewest` values. `work` (2, window) is room for them.
     """
-    first, window = place - count, ring.size
-    for number in range(count):
-        work[0, number] = work[1, number] = ring[(first + number) % window]
-    level = _median(work[1], 0, count)
-    work[1, :count] = work[0, :count]
+    wrapped = max(count - place, 0)  # how many of them lie at the end of the ring
+    for number in range(wrapped):
+        work[0, number] = work[1, number] = ring[ring.size - wrapped + number]
+    for number in range(wrapped, count):
+        work[0, number] = work[1, number] = ring[place - count + number]
     half = count // 2
     older, newer = _median(work[1], 0, half), _median(work[1], count - half, count)
+    level = _median(work[1], 0, count)
     apart, ahead = count - half, 0.5 * (half + 1) + lag
     slope = (newer - older) / apart
     centre, course = newer - slope * (count - 0.5 * (half + 1)), newer + slope * ahead
