@@ -82,10 +82,12 @@ class BlockScan:
         count = int(self._pool.max(initial=-1)) + 1
         many = series >= MANY * len(set(groups))
         self._share = np.full(count, TAIL_OF_MANY if many else TAIL_OF_FEW)
+        window = limits.window + limits.window % 2  # of two halves
         risk, freedom = limits.risk, FREEDOM * limits.window + PRIOR
         tail = risk if limits.sided else risk / 2
         self._least = np.array([stats.t.isf(tail, freedom), stats.t.isf(tail / STRONG, freedom)])
-        self._ring = np.zeros((series, limits.window))
+        self._ring = np.zeros((series, window))
+        self._ordered = np.zeros((series, 3, window))  # of a full ring: all, the older half, the newer half
         self._queue = np.zeros((series, max(limits.lag, 1)))
         self._counts = np.zeros((series, 3), np.int64)
         self._scale = np.zeros((series, 2))
@@ -113,7 +115,7 @@ class BlockScan:
                 self._group,
                 self._pool,
                 self._floor,
-                (self._ring, self._queue, self._scale, self._past, self._limit),
+                (self._ring, self._ordered, self._queue, self._scale, self._past, self._limit),
                 (self._counts, self._pooled),
                 (score[part], limit[part], middle[part], strong[part]),
             )
@@ -191,7 +193,7 @@ def _median(values, first, stop):  # type: ignore[no-untyped-def]  # pragma: no 
 
 
 @numba.njit(cache=True)
-def _push(one, value, lag, ring, queue, counts):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _push(one, value, lag, ring, ordered, queue, counts):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Let a value join the last ones of a series, `lag` values late; counts: in the ring, next place, in the queue."""
     if lag > 0:
         waiting = counts[one, 2]
@@ -205,13 +207,43 @@ def _push(one, value, lag, ring, queue, counts):  # type: ignore[no-untyped-def]
         queue[one, lag - 1] = value
         value = oldest
     window, place = ring.shape[1], counts[one, 1]
+    if counts[one, 0] == window:
+        leaving, crossing = ring[one, place], ring[one, (place + window // 2) % window]
+        _replace(ordered[one, 0], window, leaving, value)
+        _replace(ordered[one, 1], window // 2, leaving, crossing)
+        _replace(ordered[one, 2], window // 2, crossing, value)
     ring[one, place] = value
-    counts[one, 0] = min(counts[one, 0] + 1, window)
     counts[one, 1] = place + 1 if place + 1 < window else 0
+    if counts[one, 0] < window:
+        counts[one, 0] += 1
+        if counts[one, 0] == window:  # it begins with the oldest: nothing has been overwritten
+            ordered[one, 0, :window] = np.sort(ring[one])
+            ordered[one, 1, : window // 2] = np.sort(ring[one, : window // 2])
+            ordered[one, 2, : window // 2] = np.sort(ring[one, window // 2 :])
 
 
 @numba.njit(cache=True)
-def _expect(ring, place, count, lag, fewest, work):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _replace(ordered, count, old, new):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Let `new` take the place of `old` among sorted values, and keep them sorted."""
+    place = 0
+    while ordered[place] != old:
+        place += 1
+    while place + 1 < count and ordered[place + 1] < new:
+        ordered[place] = ordered[place + 1]
+        place += 1
+    while place > 0 and ordered[place - 1] > new:
+        ordered[place] = ordered[place - 1]
+        place -= 1
+    ordered[place] = new
+
+
+@numba.njit(cache=True)
+def _middle(ordered, count):  # type: ignore[no-untyped-def]  # pragma: no cover
+    return 0.5 * (ordered[(count - 1) // 2] + ordered[count // 2])
+
+
+@numba.njit(cache=True)
+def _expect(ring, ordered, place, count, lag, fewest, work):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Return the lowest and highest value to expect after the last ones, its variance (in theirs), and their spread.
 
     There is no spread of fewer than `fewest` values. `work` (2, window) is room for them.
@@ -222,8 +254,11 @@ def _expect(ring, place, count, lag, fewest, work):  # type: ignore[no-untyped-d
     for number in range(wrapped, count):
         work[0, number] = work[1, number] = ring[place - count + number]
     half = count // 2
-    older, newer = _median(work[1], 0, half), _median(work[1], count - half, count)
-    level = _median(work[1], 0, count)
+    if count == ring.size:
+        level, older, newer = _middle(ordered[0], count), _middle(ordered[1], half), _middle(ordered[2], half)
+    else:
+        older, newer = _median(work[1], 0, half), _median(work[1], count - half, count)
+        level = _median(work[1], 0, count)
     apart, ahead = count - half, 0.5 * (half + 1) + lag
     slope = (newer - older) / apart
     centre, course = newer - slope * (count - 0.5 * (half + 1)), newer + slope * ahead
@@ -263,7 +298,7 @@ def _rescale(group, judged, counts, fewest, scale, common):  # type: ignore[no-u
 @numba.njit(cache=True)
 def _advance(values, landmark, first, few, sided, group, pool, floor, state, numbers, out):  # type: ignore[no-untyped-def]  # pragma: no cover
     fewest, fewest_after, start, lag = few
-    ring, queue, scale, past, limit = state
+    ring, ordered, queue, scale, past, limit = state
     counts, pooled = numbers
     score, passed, middle, strong = out
     series = ring.shape[0]
@@ -279,7 +314,9 @@ def _advance(values, landmark, first, few, sided, group, pool, floor, state, num
             count = counts[one, 0]
             judged[one] = np.isfinite(values[row, one]) and count >= (fewest_after if scale[one, 1] > 0 else fewest)
             if judged[one]:
-                low, high, variance[one], spread = _expect(ring[one], counts[one, 1], count, lag, fewest, work)
+                low, high, variance[one], spread = _expect(
+                    ring[one], ordered[one], counts[one, 1], count, lag, fewest, work
+                )
                 middle[row, one] = min(max(values[row, one], low), high)
                 if count >= fewest:
                     scale[one, 0] = spread + 1e-12
@@ -303,4 +340,4 @@ def _advance(values, landmark, first, few, sided, group, pool, floor, state, num
                     past[own, pooled[own] % POOL] = size
                     pooled[own] += 1
             if np.isfinite(value):
-                _push(one, value, lag, ring, queue, counts)
+                _push(one, value, lag, ring, ordered, queue, counts)
