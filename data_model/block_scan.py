@@ -209,9 +209,9 @@ def _push(one, value, lag, ring, ordered, queue, counts):  # type: ignore[no-unt
     window, place = ring.shape[1], counts[one, 1]
     if counts[one, 0] == window:
         leaving, crossing = ring[one, place], ring[one, (place + window // 2) % window]
-        _replace(ordered[one, 0], window, leaving, value)
-        _replace(ordered[one, 1], window // 2, leaving, crossing)
-        _replace(ordered[one, 2], window // 2, crossing, value)
+        _reorder(ordered[one, 0], window, leaving, value)
+        _reorder(ordered[one, 1], window // 2, leaving, crossing)
+        _reorder(ordered[one, 2], window // 2, crossing, value)
     ring[one, place] = value
     counts[one, 1] = place + 1 if place + 1 < window else 0
     if counts[one, 0] < window:
@@ -223,7 +223,7 @@ def _push(one, value, lag, ring, ordered, queue, counts):  # type: ignore[no-unt
 
 
 @numba.njit(cache=True)
-def _replace(ordered, count, old, new):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _reorder(ordered, count, old, new):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Let `new` take the place of `old` among sorted values, and keep them sorted."""
     place = 0
     while ordered[place] != old:
