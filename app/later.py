@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import panel as pn
 
@@ -30,10 +31,10 @@ def sent_in_order() -> Iterator[None]:
 
     Of what changes while new parts are added, Panel writes some on its own, when the connection is free, and Bokeh the
     rest when the callback ends: a browser can so hear of a part before it got it, and then gives up on it. Bokeh's own
-    hold keeps all of it for Bokeh. Only for callbacks that may change the page.
+    hold keeps all of it for Bokeh. Outside of its callbacks nothing is held.
     """
     document = pn.state.curdoc
-    if document is None or document.session_context is None or document.callbacks.hold_value:
+    if document is None or document.callbacks.hold_value or not _in_callback(document):
         yield
         return
     document.hold("combine")
@@ -41,3 +42,9 @@ def sent_in_order() -> Iterator[None]:
         yield
     finally:
         document.unhold()
+
+
+def _in_callback(document: Any) -> bool:
+    """Whether a callback of this document runs, at whose end Bokeh writes: else it cannot be told of changes."""
+    session = getattr(document.session_context, "session", None)
+    return getattr(session, "_pending_writes", None) is not None

@@ -50,8 +50,12 @@ class View(param.Parameterized):
         """
         guarded = self.guarded(callback)
 
+        def called(*events: Any) -> None:
+            with sent_in_order():
+                guarded(*events)
+
         def scheduled(*events: Any) -> None:
-            pn.state.execute(lambda: guarded(*events))
+            pn.state.execute(lambda: called(*events))
 
         self._watchers.append((owner, owner.param.watch(scheduled, list(names))))
 

@@ -293,8 +293,8 @@ def test_each_refusal_says_what_to_do(
 
 
 def test_a_server_that_is_gone_ends_reading_and_recording_clearly(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients, "RETRY_SECONDS", 0.2)
-    monkeypatch.setattr(lease, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(clients, "RETRY_SECONDS", 2.0)
+    monkeypatch.setattr(lease, "PATIENCE_SECONDS", 4.0)
     server = S3Server()
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
     url = f"{server.bucket()}/run"
