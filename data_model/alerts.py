@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Set
+from contextlib import suppress
 from typing import Any
 
 Alert = dict[str, Any]
@@ -85,11 +86,9 @@ class Delivery:
 
     def close(self, seconds: float = 30.0) -> None:
         """Wait at most so long for what is under way, and log what did not get through, if anything."""
-        try:
+        with suppress(queue.Full):  # then nothing gets through any more: what waits is counted as lost
             self._waiting.put(None, timeout=seconds)
             self._thread.join(seconds)
-        except queue.Full:
-            pass
         lost = self.failures + self.dropped + self._waiting.qsize() + self._thread.is_alive()
         if lost:
             logger.error("%d alerts did not get through to %s.", lost, self.name)

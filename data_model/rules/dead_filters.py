@@ -58,6 +58,7 @@ class _SilentWatch:
         self._filters = -1
 
     def update(self, run: RunData) -> list[Anomaly]:
+        """Return what the filters recorded since the last call show."""
         layer = np.asarray(run.filter_layer)
         filters = run.filters
         if self._rule.statistic not in filters or not len(layer):

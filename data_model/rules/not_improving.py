@@ -53,6 +53,7 @@ class _LossWatch:
         self._means: dict[str, list[float]] = {}
 
     def update(self, run: RunData) -> list[Anomaly]:
+        """Return what the stretches completed since the last call show."""
         blocks = max(self._rule.stretch // BLOCK, 1)
         iteration = np.asarray(run.scalars["iteration"].values, np.int64) if run.scalar_names else np.zeros(0, np.int64)
         found = []
