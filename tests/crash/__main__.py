@@ -8,6 +8,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from tests.crash.content import small_shards
 from tests.crash.faults import count_operations, fail_in_turn
 from tests.crash.harness import Outcome, kill_writers
 
@@ -49,4 +50,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with small_shards():
+        main()

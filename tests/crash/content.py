@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest import mock
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,9 +33,15 @@ IMAGES = 6
 Iterations = NDArray[np.int64]
 
 
+@contextmanager
+def small_shards() -> Iterator[None]:
+    """Let a shard hold `SHARD` records in everything that is begun meanwhile, in this process."""
+    with mock.patch.object(logs, "records_per_shard", lambda fields: SHARD):
+        yield
+
+
 def open_writer(place: Place, before: int | None) -> RunWriter:
     """Begin a run, or continue the one that is there, from iteration `before` if that is given."""
-    logs.records_per_shard = lambda fields: SHARD
     try:
         return RunWriter.resume(place, before=before)
     except NotARunError:

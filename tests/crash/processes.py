@@ -13,13 +13,18 @@ import numpy as np
 from deeptracker.data_model.errors import DeepTrackerError, NotARunError
 from deeptracker.data_model.run import Run, open_run
 from deeptracker.data_model.writer import RunWriter
-from tests.crash.content import MOST, append, check, open_writer
+from tests.crash.content import MOST, append, check, open_writer, small_shards
 
 NUMBER = struct.Struct("q")
 
 
 def write(place: str, seed: int, before: int | None, acknowledged: Path) -> None:
     """Record without end; after each commit, append the number of iterations that are committed to a file."""
+    with small_shards():
+        _write(place, seed, before, acknowledged)
+
+
+def _write(place: str, seed: int, before: int | None, acknowledged: Path) -> None:
     rng = np.random.default_rng(seed)
     writer = open_writer(place, before)
     at = -1 if writer.last_iteration is None else writer.last_iteration

@@ -14,11 +14,17 @@ import pytest
 from deeptracker.data_model.check.checking import check_run
 from deeptracker.data_model.run import open_run
 from deeptracker.data_model.writer import RunWriter
-from tests.crash.content import append, check, open_writer
+from tests.crash.content import append, check, open_writer, small_shards
 from tests.crash.faults import count_operations, fail_in_turn
 
 STRIDE = 97
 """Here every 97th operation fails; `python -m tests.crash --faults` has all of them fail in turn."""
+
+
+@pytest.fixture(autouse=True)
+def _small_shards() -> Iterator[None]:
+    with small_shards():
+        yield
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")  # zarr drops what it had begun

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.crash.content import small_shards
 from tests.crash.harness import kill_writers
 
 
 def test_killed_at_any_moment_nothing_committed_is_lost(tmp_path: Path) -> None:
-    outcome = kill_writers(tmp_path, 5, seconds=0.3, filled=4600)
+    with small_shards():
+        outcome = kill_writers(tmp_path, 5, seconds=0.3, filled=4600)
     assert (outcome.kills, outcome.level) == (5, 3)
     assert outcome.reads > 0
     assert outcome.longest > 4096
