@@ -36,7 +36,7 @@ Iterations = NDArray[np.int64]
 @contextmanager
 def small_shards() -> Iterator[None]:
     """Let a shard hold `SHARD` records in everything that is begun meanwhile, in this process."""
-    with mock.patch.object(logs, "records_per_shard", lambda fields: SHARD):
+    with mock.patch.object(logs, "records_per_shard", return_value=SHARD):
         yield
 
 
