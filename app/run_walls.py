@@ -97,6 +97,22 @@ def select(options: dict[str, Any] | list[str], value: Any, label: str, width: i
     )
 
 
+def choice(options: dict[str, Any], value: Any, help_text: str, name: str) -> Any:
+    """Return a row of buttons of which one is pressed; `name` is its CSS class."""
+    return pmui.RadioButtonGroup(
+        options=options,
+        value=value,
+        size="small",
+        color="primary",
+        variant="outlined",
+        description=help_text,
+        margin=0,
+        align="center",
+        css_classes=[name],
+        sx={"whiteSpace": "nowrap", "flex": "none", "& .MuiToggleButton-root": {"fontSize": "12px", "height": "30px"}},
+    )
+
+
 def search_field(label: str = "Search", width: int = 120) -> Any:
     """Return a small field to search rows by name."""
     return pmui.TextInput(

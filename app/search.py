@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import panel as pn
 import param
 
-from deeptracker.data_model.anomaly import to_frame
-from deeptracker.data_model.detection import Detection, default_rules, detect
+from deeptracker.data_model.anomaly import Anomaly, to_frame
+from deeptracker.data_model.detection import Detection, Following, default_rules
+from deeptracker.data_model.episodes import Episode, episodes_of_run
 
 if TYPE_CHECKING:
     from deeptracker.data_model.run import Run
@@ -22,8 +24,21 @@ LEAST_REST = 3.0
 """Seconds between the end of a search and the next one, at least."""
 
 
+@dataclass(frozen=True)
+class Found:
+    """What one search has found, and the seconds it took."""
+
+    detection: Detection
+    table: pd.DataFrame
+    episodes: list[Episode]
+    seconds: float
+
+
 class AnomalySearch(param.Parameterized):
     """Finds a run's anomalies again whenever there is something new; `table` is what was found last.
+
+    `episodes` are what belongs together in it, the most important first, `rows` the row of each finding in the table.
+    Each search rests on what is new since the one before it.
 
     Watch `version`. In a served page the search runs on a thread of its own and its result arrives on the thread that
     may change the page; without a page (a notebook, a test) `start` returns when it is done.
@@ -37,6 +52,9 @@ class AnomalySearch(param.Parameterized):
         self.run = run
         self.rules = default_rules()
         self.table: pd.DataFrame = to_frame([])
+        self.episodes: list[Episode] = []
+        self.rows: dict[Anomaly, int] = {}
+        self._following = Following(self.rules)
         self.failures: dict[str, str] = {}
         self.seconds = 0.0
         self._document = _served_document()
@@ -74,28 +92,32 @@ class AnomalySearch(param.Parameterized):
     def _begin(self) -> None:
         self.searching, self._again, self._searched = True, False, self.run.version
         if self._document is None:
-            self._end(*self._look())
+            self._end(self._look())
         else:
             threading.Thread(target=self._look_apart, name="anomaly search", daemon=True).start()
 
-    def _look(self) -> tuple[Detection, pd.DataFrame, float]:
+    def _look(self) -> Found:
         started = time.monotonic()
+        episodes: list[Episode] = []
         try:
-            found = detect(self.run, self.rules)
+            detection = self._following.update(self.run)
+            episodes = episodes_of_run(self.run, detection.anomalies)
         except Exception as error:  # noqa: BLE001 - said in the views; the page goes on
-            found = Detection(failures={"search": f"{type(error).__name__}: {error}"})
-        return found, to_frame(found.anomalies), time.monotonic() - started
+            detection = Detection(failures={"search": f"{type(error).__name__}: {error}"})
+        return Found(detection, to_frame(detection.anomalies), episodes, time.monotonic() - started)
 
     def _look_apart(self) -> None:
         result = self._look()
         if not self._closed:
-            self._document.add_next_tick_callback(lambda: self._end(*result))
+            self._document.add_next_tick_callback(lambda: self._end(result))
 
-    def _end(self, found: Detection, table: pd.DataFrame, seconds: float) -> None:
+    def _end(self, found: Found) -> None:
         if self._closed:
             return
-        self.table, self.failures, self.seconds = table, found.failures, seconds
-        self._rested_at = time.monotonic() + max(LEAST_REST, seconds / SHARE_OF_TIME)
+        self.table, self.failures, self.seconds = found.table, found.detection.failures, found.seconds
+        self.rows = {one: row for row, one in enumerate(found.detection.anomalies)}
+        self.episodes = found.episodes
+        self._rested_at = time.monotonic() + max(LEAST_REST, found.seconds / SHARE_OF_TIME)
         self.searching = False
         self.version += 1
         if self._again:

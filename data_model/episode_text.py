@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deeptracker.data_model.anomaly import Anomaly, Kind
@@ -16,16 +17,29 @@ MOST_NAMED = 4
 KINDS = {"run": "things", "layer": "layers", "class": "classes", "validation": "things"}
 
 
-def sentences(episode: Episode) -> tuple[str, ...]:
-    """Return the sentences of an episode: what speaks for its place, what else was found, in order of time, and who
-    went along."""
+@dataclass(frozen=True)
+class Story:
+    """The sentences of an episode: the `first` one speaks for its place, what was found with it or after it `followed`,
+    and what went along is `beside` it."""
+
+    first: str
+    followed: tuple[str, ...]
+    beside: tuple[str, ...]
+
+
+def story(episode: Episode) -> Story:
+    """Tell what came first in an episode, what followed in order of time, and who went along."""
     head, first = _head(episode), speaking(episode)
-    told = [f"Iteration {first.start:,}: {_with_filters(first, head)}."]
-    told += _others([one for one in episode.findings if one is not first], first)
-    told += _beside(episode.witnesses)
-    if episode.repeat:
-        told.append("The same was found before.")
-    return tuple(told)
+    followed = _others([one for one in episode.findings if one is not first], first)
+    told = f"Iteration {first.start:,}: {_with_filters(first, head)}."
+    return Story(told, tuple(followed), tuple(_beside(episode.witnesses)))
+
+
+def sentences(episode: Episode) -> tuple[str, ...]:
+    """Return all sentences of an episode in one row, and whether the same was found before."""
+    told = story(episode)
+    again = ("The same was found before.",) if episode.repeat else ()
+    return (told.first, *told.followed, *told.beside, *again)
 
 
 def _head(episode: Episode) -> list[Anomaly]:

@@ -13,6 +13,7 @@ from deeptracker.app.behind_words import about_pair, about_row, overview
 from deeptracker.app.correlation_model import bin_at
 from deeptracker.app.cube import Cube
 from deeptracker.app.notices import notice
+from deeptracker.app.run_walls import choice
 from deeptracker.app.unfolded import Unfolded
 from deeptracker.app.views.base import View
 from deeptracker.data_model.cube import IMAGE_RULES, EventCube, Faces, cube_of_table
@@ -39,15 +40,7 @@ class Correlation(View):
         self._unfolded: Unfolded | None = None
         self._cube: Cube | None = None
         self._pictures = Pictures(session.run)
-        self._choice = pmui.RadioButtonGroup(
-            options=CHOICES,
-            value="both",
-            size="small",
-            description=CHOICES_HELP,
-            margin=0,
-            css_classes=["image-rules"],
-            sx={"whiteSpace": "nowrap", "flex": "none"},
-        )
+        self._choice = choice(CHOICES, "both", CHOICES_HELP, "image-rules")
         self._fold = pmui.Button(
             label="Fold up", icon="view_in_ar", size="small", variant="text", margin=0, css_classes=["fold"]
         )

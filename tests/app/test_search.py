@@ -53,27 +53,32 @@ def test_without_a_page_the_search_is_done_when_it_returns(tmp_path: Path) -> No
     assert "loss_spike" in set(search.table["rule"])
     search.start()
     assert search.version == 1, "nothing is new"
+    run = search.run
+    assert search.episodes == run.episodes()
+    assert search.table.equals(run.anomalies()), "looking at what is new finds what looking at all finds"
+    for episode in search.episodes:
+        for one in episode.findings:
+            assert search.table.iloc[search.rows[one]]["message"] == one.message
 
 
-def test_a_page_is_not_held_up_and_hears_of_the_end(tmp_path: Path, document: Document) -> None:
+def test_a_page_is_not_held_up_and_hears_of_the_end(
+    tmp_path: Path, document: Document, monkeypatch: pytest.MonkeyPatch
+) -> None:
     planted.write_planted(tmp_path / "run").close()
     search = AnomalySearch(open_run(tmp_path / "run"))
     caller = threading.get_ident()
     looked: list[int] = []
-    found = module.detect
+    found = module.episodes_of_run
 
     def watched(*arguments: Any) -> Any:
         looked.append(threading.get_ident())
         return found(*arguments)
 
-    module.detect = watched
-    try:
-        search.start()
-        assert search.searching
-        assert search.version == 0
-        document.run()
-    finally:
-        module.detect = found
+    monkeypatch.setattr(module, "episodes_of_run", watched)
+    search.start()
+    assert search.searching
+    assert search.version == 0
+    document.run()
     assert looked != [caller]
     assert (search.version, search.searching) == (1, False)
 
