@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from deeptracker.data_model import block_scan
+from deeptracker.data_model import block_kernel, block_scan
 from deeptracker.data_model.block_scan import BlockScan, Limits
 from deeptracker.data_model.tails import exceeded_with_risks
 
@@ -29,7 +29,7 @@ def expected(past: np.ndarray, lag: int, fewest: int) -> tuple[float, float, flo
     course = newer + slope * ahead
     spread = 1.4826 * np.median(np.abs(past - newer - slope * at)) if len(past) >= fewest else 0.0
     reach = ahead / apart
-    variance = block_scan.MEDIAN_VARIANCE / half * (1 + lag) * ((1 + reach) ** 2 + reach**2)
+    variance = block_kernel.MEDIAN_VARIANCE / half * (1 + lag) * ((1 + reach) ** 2 + reach**2)
     return min(level, course), max(level, course), variance, float(spread)
 
 
@@ -48,9 +48,9 @@ def scores(values: np.ndarray, landmark: np.ndarray, limits: Limits, floor: floa
             low, high, variance, spread = expected(past, limits.lag, limits.fewest)
             if len(past) >= limits.fewest:
                 recent = spread + 1e-12
-                long_run = long_run * (recent / long_run) ** block_scan.FORGETTING if long_run else recent
-            freedom = block_scan.FREEDOM * max(len(past), limits.fewest)
-            mixed = (freedom * recent**2 + block_scan.PRIOR * long_run**2) / (freedom + block_scan.PRIOR)
+                long_run = long_run * (recent / long_run) ** block_kernel.FORGETTING if long_run else recent
+            freedom = block_kernel.FREEDOM * max(len(past), limits.fewest)
+            mixed = (freedom * recent**2 + block_kernel.PRIOR * long_run**2) / (freedom + block_kernel.PRIOR)
             z[block] = (value - np.clip(value, low, high)) / (max(np.sqrt(mixed), floor) * np.sqrt(1 + variance))
         if np.isfinite(value):
             kept.append(float(value))
@@ -97,7 +97,7 @@ def test_the_scan_finds_what_its_slow_twin_finds_in_whatever_portions(
         patch.setattr(block_scan, "FEWEST_POOLED", 10**9)  # no tails: what is left is Student's t
         found = found_by(values, landmark, limits, portions)
     z = scores(values, landmark, limits, 0.02)
-    least = stats.t.isf(RISK if sided else RISK / 2, block_scan.FREEDOM * limits.window + block_scan.PRIOR)
+    least = stats.t.isf(RISK if sided else RISK / 2, block_kernel.FREEDOM * limits.window + block_kernel.PRIOR)
     passed = np.flatnonzero((z if sided else np.abs(z)) > least)
     assert [block for block, _, _ in found] == passed[passed >= limits.start].tolist()
     for block, score, limit in found:
