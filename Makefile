@@ -26,7 +26,7 @@ demo: $(if $(wildcard $(DONE)/develop),$(DONE)/develop,$(DONE)/demo) ## train th
 	@$(BIN)/deeptracker demo $(DEMO)
 
 test: $(DONE)/develop chromium ## run every test (ARGS=... goes to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python tools/run_tests.py $(ARGS)
 
 check: $(DONE)/develop ## format, lint, types, documentation
 	$(BIN)/ruff format --check .
