@@ -47,3 +47,7 @@ class QueryError(DeepTrackerError, ValueError):
 
 class AlertError(DeepTrackerError):
     """An alert cannot be sent to where it should go."""
+
+
+class ExportError(DeepTrackerError):
+    """An export cannot be written as it was asked for."""

@@ -117,6 +117,45 @@ def blocks_dataset(
     return found.assign_coords(members=("block", np.array([len(one) for one in members], np.int32)))
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How a query is answered: which buckets of which axis, what reads them, and how they are labelled.
+
+    With `groups`, the series of each group make one, and `step` buckets are read at once.
+    """
+
+    variable: str
+    read: ReadBuckets
+    axis: IterationAxis
+    chosen: BucketRange
+    entity: str | None = None
+    labelled: xr.Coordinates | None = None
+    groups: Groups | None = None
+    step: int = 1
+
+    def dataset(self) -> xr.Dataset:
+        """Return the answer, see `to_dataset` and `blocks_dataset`."""
+        if self.groups is not None:
+            return blocks_dataset(self.read, self.axis, self.chosen, self.variable, self.groups, self.step)
+        return to_dataset(self.read, self.axis, self.chosen, self.variable, self.entity, self.labelled)
+
+    def part(self, first: int, stop: int) -> xr.Dataset:
+        """Return the same as `dataset().isel(bucket=slice(first, stop))`; nothing else is read."""
+        start = self.chosen.first
+        return replace(self, chosen=replace(self.chosen, first=start + first, stop=start + stop)).dataset()
+
+    def bounds(self) -> dict[str, xr.Variable]:
+        """Return `start`, `stop` and `record_count` of every bucket of the answer; nothing is read."""
+        return _along(self.axis, self.chosen)
+
+
+def _along(axis: IterationAxis, chosen: BucketRange) -> dict[str, xr.Variable]:
+    bounds = bucket_bounds(axis, chosen)
+    records = np.minimum(np.arange(chosen.first, chosen.stop + 1) * chosen.span, axis.records)
+    along = {"start": bounds[:-1], "stop": bounds[1:], "record_count": np.diff(records).astype(np.int32)}
+    return {name: xr.Variable(("bucket",), one) for name, one in along.items()}
+
+
 def _dataset(
     data: dict[str, xr.Variable],
     axis: IterationAxis,
@@ -124,11 +163,8 @@ def _dataset(
     variable: str,
     labelled: xr.Coordinates | None,
 ) -> xr.Dataset:
-    bounds = bucket_bounds(axis, chosen)
-    records = np.minimum(np.arange(chosen.first, chosen.stop + 1) * chosen.span, axis.records)
-    along = {"start": bounds[:-1], "stop": bounds[1:], "record_count": np.diff(records).astype(np.int32)}
     # Given with their index, coordinates cost a fifth of what xarray takes to find out about them.
-    coordinates = {name: xr.Variable(("bucket",), one) for name, one in along.items()}
+    coordinates = _along(axis, chosen)
     coords = xr.Coordinates(
         {**coordinates, **(labelled.variables if labelled is not None else {})},
         indexes=labelled.xindexes if labelled is not None else {},

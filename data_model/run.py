@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 if TYPE_CHECKING:
     from deeptracker.data_model.episodes import Episode
+    from deeptracker.data_model.export.choice import Choice, Chosen
+    from deeptracker.data_model.export.exporting import Progress
+    from deeptracker.data_model.export.source import Source
 
 _SILENCE = 120.0
 """Seconds after which a writer on another host, which nobody here can ask, counts as gone."""
@@ -264,6 +267,54 @@ class Run(param.Parameterized):
         family = family or (named[0] if named else self._series.family_of(variable))
         chosen = given.get(named[0]) if named else None
         return self._series.query(variable, family, iterations or self.iterations, buckets, chosen, blocks)
+
+    def dataset(self, family: str, **chosen: Unpack[Chosen]) -> xr.Dataset:
+        """Return a part of the run as a lazy Dataset: what `export` writes of a family.
+
+        `family` is `scalars`, `layers`, `activations`, `filters`, `classes`, `validation`, `images` or `snapshots`.
+        Keywords choose of it: `statistics`, `layers`, `filters` (numbers), `classes` and `images` (names), and
+        `iterations` (start, stop), each None where open: records at these iterations. With `buckets` it is what `query`
+        returns for all statistics, over (`bucket`, `statistic` or `scalar`, entity); then `blocks` too. Raises
+        QueryError for what there is not.
+        """
+        from deeptracker.data_model.export.choice import Choice
+
+        return self._source(Choice(family, **chosen)).dataset
+
+    def export(
+        self,
+        target: str | Path,
+        family: str | Sequence[str] | None = None,
+        *,
+        format: str | None = None,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+        **chosen: Unpack[Chosen],
+    ) -> Path:
+        """Write the run, or the part of it that `dataset` would return, for other programs; return the path.
+
+        `format` is `parquet`, `csv`, `netcdf` or `zarr`; without it the name of the target says it. One family becomes
+        one file (of zarr a folder); several, or all that hold something where none is named, become a folder of tables
+        or a tree with a group each. In tables there is a row per record and entity; what was not recorded is null, a
+        NaN that was recorded is NaN. Memory is bounded, and what fails or is interrupted leaves nothing behind. An
+        existing target is refused unless `overwrite`. `progress` is told the bytes read, and all there are.
+
+        Raises ExportError for what cannot be written, and QueryError for what there is not.
+        """
+        from deeptracker.data_model.export.exporting import export, format_of
+        from deeptracker.data_model.export.of_run import about, choices
+
+        kind = format_of(target, format)
+        wanted = choices(self._commit, [family] if isinstance(family, str) else family, chosen)
+        sources = [self._source(choice) for choice in wanted]
+        facts = about(self._commit, self.iterations)
+        alone = isinstance(family, str) or (family is not None and len(family) == 1)
+        return export(sources, target, kind, facts, self.storage, alone=alone, overwrite=overwrite, progress=progress)
+
+    def _source(self, choice: Choice) -> Source:
+        from deeptracker.data_model.export.of_run import source_of
+
+        return source_of(self._commit, self._images, self._series, choice, self.iterations)
 
     def image_states(
         self,

@@ -16,7 +16,7 @@ from deeptracker.data_model.commit import Commit
 from deeptracker.data_model.errors import QueryError
 from deeptracker.data_model.families import ENTITY
 from deeptracker.data_model.images import Images
-from deeptracker.data_model.query import BucketRange, ReadBuckets, blocks_dataset, choose_buckets, labels, to_dataset
+from deeptracker.data_model.query import BucketRange, Plan, ReadBuckets, choose_buckets, labels
 from deeptracker.data_model.reduction import AGGREGATES
 from deeptracker.data_model.vocabulary import ACTIVATIONS, CLASSES, FILTERS, LAYERS, SCALARS
 
@@ -67,6 +67,18 @@ class SeriesReader:
         blocks: Blocks | None = None,
     ) -> xr.Dataset:
         """Return the buckets of a variable; see `Run.query`."""
+        return self.plan(variable, family, window, buckets, entities, blocks).dataset()
+
+    def plan(
+        self,
+        variable: str,
+        family: str,
+        window: tuple[int, int],
+        buckets: int,
+        entities: Any,
+        blocks: Blocks | None = None,
+    ) -> Plan:
+        """Return how a query is to be answered: nothing is read yet."""
         if family == LAYERS and variable in self._variables[ACTIVATIONS]:
             family = ACTIVATIONS
         if family not in self._variables:
@@ -84,12 +96,12 @@ class SeriesReader:
             width = -(-width // chosen.merged)
             step = max(width, _VALUES_AT_ONCE // (len(AGGREGATES) * max(1, len(wanted))) // width * width)
             placed = {name: np.searchsorted(wanted, numbers) for name, numbers in groups.items()}
-            return blocks_dataset(read_of(_contiguous(wanted)), axis, chosen, variable, placed, step)
+            return Plan(variable, read_of(_contiguous(wanted)), axis, chosen, groups=placed, step=step)
         numbers = self._entities(family, number, entities)
         single = family in (SCALARS, OVERALL)
         if single:
-            return to_dataset(read_of(numbers), axis, chosen, variable, None)
-        return to_dataset(read_of(numbers), axis, chosen, variable, _ENTITY[family], self._labels(family, numbers))
+            return Plan(variable, read_of(numbers), axis, chosen)
+        return Plan(variable, read_of(numbers), axis, chosen, _ENTITY[family], self._labels(family, numbers))
 
     def _stored(self, family: str, number: int) -> tuple[Callable[[Any], ReadBuckets], IterationAxis, int]:
         """Return what reads buckets of some entities, the axis of the records, and how many records a shard has."""

@@ -1,12 +1,14 @@
-"""The command line: `deeptracker` and its commands, a file each."""
+"""The command line: `deeptracker` and its commands. Each file of this folder that has `add_to` is one."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import pkgutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType
 
-from deeptracker.app.command import anomalies, check, compare, demo, info, serve, watch
 from deeptracker.data_model.errors import DeepTrackerError
 
 
@@ -17,9 +19,18 @@ def parser() -> argparse.ArgumentParser:
         description="Record the whole training of a CNN at every iteration, and explore it at any zoom.",
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (demo, serve, info, anomalies, watch, compare, check):
+    for command in _commands():
         command.add_to(commands)
     return top
+
+
+def _commands() -> Iterator[ModuleType]:
+    """Return the files of this folder that add a command, in the order of their names."""
+    for found in sorted(pkgutil.iter_modules(__path__), key=lambda one: one.name):
+        if found.name != "__main__" and hasattr(
+            module := importlib.import_module(f"{__name__}.{found.name}"), "add_to"
+        ):
+            yield module
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

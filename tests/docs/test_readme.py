@@ -70,6 +70,10 @@ def test_the_command_exists(command: str) -> None:
         ("serve", ("--port", "--address")),
         ("info", ("--json",)),
         ("check", ("--repair",)),
+        (
+            "export",
+            ("--family", "--statistic", "--layer", "--class", "--image", "--block", "--iterations", "--buckets"),
+        ),
         ("demo", ("--network", "--no-serve")),
     ],
 )

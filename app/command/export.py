@@ -1,0 +1,114 @@
+"""`deeptracker export RUN TARGET`: a run, or a part of it, as Parquet, CSV, netCDF or Zarr."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from deeptracker.app.places import folder_size
+from deeptracker.app.words import size_words
+from deeptracker.data_model.export.choice import NARROWING
+from deeptracker.data_model.export.exporting import Format
+from deeptracker.data_model.run import open_run
+
+_EPILOG = """\
+Examples:
+  deeptracker export runs/mine mine.parquet --family layers --statistic weight_std
+  deeptracker export runs/mine loss.csv --family scalars --buckets 1000
+  deeptracker export runs/mine conv1.nc --family filters --layer conv1 --iterations 5000:6000
+  deeptracker export runs/mine mine.zarr
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "export",
+        help="write a run, or a part of it, for other programs",
+        description="Write a run, or a part of it, as Parquet, CSV, netCDF or Zarr: its records, or with --buckets "
+        "their summaries. One family becomes one file; several, or the whole run, a folder of tables or one tree. "
+        "Interrupted, it leaves nothing behind.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("path", metavar="RUN", help="the folder or URL of a run, also of one that is recorded just now")
+    parser.add_argument("target", metavar="TARGET", help="the file or folder to write: .parquet, .csv, .nc, .zarr")
+    parser.add_argument("--format", choices=list(Format), help="where the name of the target does not say it")
+    _add_choice(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace a target that is there already")
+    parser.set_defaults(run=run)
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what to export", "Each may be given several times, but for the last two.")
+
+    def several(option: str, name: str, said: str, **options: Any) -> None:
+        group.add_argument(option, action="append", dest=name, metavar=option[2:].upper(), help=said, **options)
+
+    several("--family", "families", f"{', '.join(NARROWING)} (default: all)", choices=list(NARROWING))
+    several("--statistic", "statistics", "only this statistic, scalar or result")
+    several("--layer", "layers", "only this layer, or its filters")
+    several("--filter", "filters", "only the filter of this number", type=int)
+    several("--class", "classes", "only this class, or its images")
+    several("--image", "images", "only the image of this name")
+    several("--block", "blocks", "with --buckets: the envelope of this block of the network instead of its layers")
+    group.add_argument("--iterations", type=_window, metavar="A:B", help="only from iteration A up to B, B left out")
+    group.add_argument("--buckets", type=_count, metavar="N", help="min, max, mean and counts in at least N buckets")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Export, and say what was written."""
+    names = ("statistics", "layers", "filters", "classes", "images", "blocks", "iterations", "buckets")
+    chosen: Any = {name: getattr(given, name) for name in names}
+    recorded = open_run(given.path)
+    with _Bar() as progress:
+        target = recorded.export(
+            given.target,
+            given.families,
+            format=given.format,
+            overwrite=given.overwrite,
+            progress=progress,
+            **chosen,
+        )
+    size = target.stat().st_size if target.is_file() else folder_size(target)
+    print(f"{target}: {size_words(size)}")
+    return 0
+
+
+class _Bar:
+    """Shows how much has been read, on a terminal."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        return self._show
+
+    def _show(self, done: int, total: int) -> None:
+        if self._bar is None:
+            from tqdm import tqdm
+
+            quiet = not sys.stderr.isatty()
+            self._bar = tqdm(total=total, desc="exporting", unit="B", unit_scale=True, disable=quiet)
+        self._bar.update(done - self._bar.n)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _window(text: str) -> tuple[int | None, int | None]:
+    found = re.fullmatch(r"(\d*):(\d*)", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is no window: give START:STOP, either of them may be left out")
+    start, stop = (int(part) if part else None for part in found.groups())
+    return start, stop
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of buckets: give 1 or more")
+    return int(text)

@@ -1,0 +1,1 @@
+"""Writing what a run holds, or summaries of it, as files that other programs read."""
