@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from deeptracker.data_model import run_data
 from deeptracker.data_model.blocks import Blocks, block_names
 from deeptracker.data_model.commit import Commit
+from deeptracker.data_model.contents import Contents, contents
 from deeptracker.data_model.errors import DeepTrackerError, QueryError
 from deeptracker.data_model.flip_counts import FlipCounts
 from deeptracker.data_model.holder import read_holder
@@ -103,6 +104,15 @@ class Run(param.Parameterized):
     def committed_at(self) -> float:
         """When the newest commit read was made, seconds since 1970."""
         return self._commit.manifest.committed_at
+
+    @property
+    def format_version(self) -> int:
+        """The version of the format that the run was recorded in."""
+        return self._commit.manifest.version
+
+    def contents(self) -> dict[str, Contents]:
+        """Return what there is of each family: records, levels of the index, statistics and bytes."""
+        return contents(self._commit.manifest, self.storage)
 
     @property
     def notes(self) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from deeptracker.app.places import folder_size, runs_below
 from deeptracker.app.words import ago, size_words
+from deeptracker.data_model.contents import bytes_beside
 from deeptracker.data_model.errors import NotARunError
 from deeptracker.data_model.run import open_run
 
@@ -45,12 +46,15 @@ def collect(path: str) -> dict[str, Any]:
         "name": str(run.name),
         "model": run.description.model,
         "state": run.state,
+        "format_version": run.format_version,
         "first_iteration": first if stop > first else None,
         "iterations": run.steps,
         "scalars": list(run.scalar_names),
         "layers": len(run.layer_list),
         "filters": int(run.filter_layer.size),
         "layer_statistics": [statistic.name for statistic in run.layer_statistics],
+        "filter_statistics": [statistic.name for statistic in run.filter_statistics],
+        "activation_statistics": [statistic.name for statistic in run.activation_statistics],
         "classes": len(run.class_names),
         "images": int(run.images.sizes.get("image", 0)),
         "validations": int(run.validation.sizes.get("validation", 0)),
@@ -59,6 +63,8 @@ def collect(path: str) -> dict[str, Any]:
         "synthetic": run.description.synthetic,
         "committed_at": run.committed_at,
         "bytes": folder_size(path),
+        "families": {family: one.to_json() for family, one in run.contents().items()},
+        "bytes_beside": bytes_beside(run.storage),
     }
 
 
@@ -72,13 +78,28 @@ def words(facts: dict[str, Any], now: float) -> str:
         "state": f"{facts['state']}, last data {ago(now - facts['committed_at'])} ago",
         "iterations": iterations,
         "scalars": ", ".join(facts["scalars"]) or "none",
-        "network": f"{facts['layers']:,} layers, {facts['filters']:,} filters, "
-        f"{len(facts['layer_statistics'])} statistics each",
+        "network": f"{facts['layers']:,} layers, {facts['filters']:,} filters",
         "validation": f"{facts['validations']:,} validations of {facts['images']:,} images in {facts['classes']:,} "
         "classes",
         "snapshots": f"{facts['snapshots']:,}",
+        "format": f"version {facts['format_version']}",
         "size": size_words(facts["bytes"]),
     }
-    titles = [*lines, *["remarks", *[""] * len(facts["remarks"])][: len(facts["remarks"])]]
-    values = [*lines.values(), *facts["remarks"]]
+    told = [_family_words(family, one) for family, one in facts["families"].items()]
+    titles = [*lines, *_titles("holds", told), *_titles("remarks", facts["remarks"])]
+    values = [*lines.values(), *told, *facts["remarks"]]
     return "\n".join(f"{name:<12}{value}" for name, value in zip(titles, values, strict=True))
+
+
+def _titles(title: str, lines: list[str]) -> list[str]:
+    return [title, *[""] * len(lines)][: len(lines)]
+
+
+def _family_words(family: str, one: dict[str, Any]) -> str:
+    """Return what there is of a family as a line for people, its statistics last."""
+    size = "" if one["bytes"] is None else f", {size_words(one['bytes'])}"
+    index = "" if not one["index_bytes"] else f" ({size_words(one['index_bytes'])} of it the index)"
+    levels = len(one["levels"])
+    above = f", {levels} level{'s' if levels > 1 else ''} above" if levels else ""
+    names = f": {', '.join(one['statistics'])}" if one["statistics"] else ""
+    return f"{family}, {one['records']:,} records of {one['entities']:,} {one['of']}{above}{size}{index}{names}"

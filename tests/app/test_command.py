@@ -10,12 +10,16 @@ import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from deeptracker.app.command import main
 from deeptracker.app.command.demo import NETWORKS, free_folder
+from deeptracker.data_model.manifest import FORMAT_VERSION
 from deeptracker.data_model.run import open_run
+from deeptracker.data_model.vocabulary import Description, Layer, Statistic
 from deeptracker.data_model.writer import RunWriter
 
 MakeRun = Callable[..., Path]
@@ -47,11 +51,60 @@ def test_info_in_words_and_as_json(make_run: MakeRun, tmp_path: Path, capsys: py
     assert facts["iterations"] == run.steps
     assert (facts["state"], facts["layers"], facts["images"], facts["validations"]) == ("closed", 4, 30, 16)
     assert facts["remarks"] == []
+    check_families(facts, path)
     RunWriter.resume(path, before=3).close()
     assert main(["info", str(path)]) == 0
     words = capsys.readouterr().out
     assert "\nremarks     resumed once\n" in words
     assert "\n            cut once, at last from iteration 3 on" in words
+
+
+def check_families(facts: dict[str, Any], path: Path) -> None:
+    """Every family is told with all its statistics; bytes are those of the files, each counted once."""
+    families = facts["families"]
+    assert facts["format_version"] == FORMAT_VERSION
+    assert families["layers"]["statistics"] == facts["layer_statistics"] == ["weight_mean", "relative_change_l2"]
+    assert families["filters"]["statistics"] == facts["filter_statistics"] == ["relative_change_l2"]
+    assert facts["activation_statistics"] == []
+    layers = families["layers"]
+    assert (layers["records"], layers["entities"], layers["iterations"]) == (400, 4, [0, 400])
+    assert (families["classes"]["records"], families["classes"]["entities"]) == (16, 3)
+    assert families["scalars"]["statistics"] == ["loss", "learning_rate"]
+
+    def size(folder: Path) -> int:
+        return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+    for family, one in families.items():
+        assert one["bytes"] == size(path / family)
+        levels = [size(level) for level in (path / family).glob("level_[1-9]")]
+        assert len(one["levels"]) == len(levels)
+        if levels:
+            assert sum(levels) <= one["index_bytes"] < one["bytes"]
+    beside = sum(facts["bytes_beside"].values()) + sum(file.stat().st_size for file in path.glob("*") if file.is_file())
+    assert facts["bytes"] == sum(one["bytes"] for one in families.values()) + beside
+
+
+def test_info_tells_levels_and_what_is_in_the_tail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    statistics = [Statistic("weight_std"), Statistic("weight_l2")]
+    writer = RunWriter.create(
+        tmp_path / "run", Description(), [Layer("one", "Linear", (2, 2))], statistics, [], [Statistic("output_mean")]
+    )
+    writer.append_layers(np.arange(9000), np.ones((9000, 2, 1), "f4"))
+    writer.append_activations(np.arange(0, 9000, 9), np.ones((1000, 1, 1), "f4"), 9)
+    writer.commit()
+    assert main(["info", str(tmp_path / "run"), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    layers = facts["families"]["layers"]
+    assert (layers["records"], layers["tail_records"], layers["levels"]) == (9000, 9000 - 8192, [1024])
+    assert facts["activation_statistics"] == facts["families"]["activations"]["statistics"] == ["output_mean"]
+    assert facts["bytes_beside"]["tail"] > 0
+    writer.close()
+    assert main(["info", str(tmp_path / "run")]) == 0
+    words = capsys.readouterr().out
+    assert f"version {FORMAT_VERSION}" in words
+    assert "layers, 9,000 records of 1 layers, 2 levels above, " in words
+    assert ": weight_std, weight_l2" in words
+    assert ": output_mean" in words
 
 
 def test_a_run_without_data(make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import os
 import signal
 import subprocess
@@ -20,6 +21,8 @@ import pytest
 import xarray as xr
 from zarr.storage import ObjectStore
 
+from deeptracker.app.command import main
+from deeptracker.app.command.check import DAMAGED
 from deeptracker.data_model import lease, logs
 from deeptracker.data_model.errors import (
     NotARunError,
@@ -204,6 +207,30 @@ def test_a_shard_that_is_gone_or_cut_short_is_named(bucket: str, monkeypatch: py
     with pytest.raises(RunFormatError, match="layers/level_0/value"):
         open_run(storage).query("first", iterations=(0, 10))
     assert open_run(storage).query("loss").sizes["bucket"] > 0
+
+
+def test_a_run_in_a_bucket_is_told_checked_and_repaired_by_its_url(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logs, "records_per_shard", lambda fields: 16)
+    writer = start(f"{bucket}/run")
+    for at in PORTIONS:
+        append(writer, at)
+    writer.close()
+    storage = open_storage(f"{bucket}/run")
+    assert main(["check", f"{bucket}/run"]) == 0
+    assert f"{bucket}/run is whole" in capsys.readouterr().out
+    assert main(["info", f"{bucket}/run", "--json"]) == 0
+    families = json.loads(capsys.readouterr().out)["families"]
+    assert families["layers"]["bytes"] == sum(storage.size(name) for name in storage.names("layers/"))
+    whole = {name: storage.read(name) for name in storage.names()}
+    shard = next(name for name in whole if name.startswith("layers/level_0/iteration/c/"))
+    storage.write(shard, whole[shard][:-9])
+    assert main(["check", f"{bucket}/run", "--json"]) == DAMAGED
+    report = json.loads(capsys.readouterr().out)
+    assert [(one["file"], one["kind"]) for one in report["findings"]] == [(shard, "damaged")]
+    assert main(["check", f"{bucket}/run", "--repair"]) == 0
+    assert {name: storage.read(name) for name in storage.names()} == whole
 
 
 def test_a_bucket_that_does_not_exist_is_named(bucket: str) -> None:
