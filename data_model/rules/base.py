@@ -44,6 +44,8 @@ class RunData(Protocol):
     def layer_statistics(self) -> Sequence[Statistic]: ...  # noqa: D102
     @property
     def class_names(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def validation(self) -> xr.Dataset: ...  # noqa: D102
     def query(  # noqa: D102
         self, variable: str, *, family: str | None = ..., iterations: Window = ..., buckets: int = ...
     ) -> xr.Dataset: ...

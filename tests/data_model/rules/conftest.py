@@ -87,6 +87,15 @@ class FakeRun:
         nothing = np.zeros(predicted.shape, np.float32)
         return ValidationResults(iteration, ids, classes, predicted, nothing, rank)
 
+    @property
+    def validation(self) -> xr.Dataset:
+        results = self.validation_results()
+        probability = np.where(results.rank < 0, np.nan, np.where(results.rank == 0, 0.9, 0.1))
+        return xr.Dataset(
+            {"probability": (("validation", "image"), probability)},
+            coords={"iteration": ("validation", results.iteration)},
+        )
+
     def flip_counts(self) -> FlipCounts:
         return FlipCounts.none(self.correct.shape[1], len(self.class_names)).extended(self.validation_results())
 
