@@ -7,6 +7,7 @@ and validations are four numbers: how often an image was seen, right, learned an
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numba
@@ -86,25 +87,49 @@ def count_dtype(span: int) -> type[np.uint8] | type[np.int32] | type[np.int64]:
     return np.uint8 if span < 1 << 8 else np.int32 if span < 1 << 31 else np.int64
 
 
-def add_block(
-    block: NDArray[Any],
-    within: tuple[slice, slice],
-    row_of: NDArray[np.int32],
-    first: int,
-    merged: int,
-    counts: Counts,
-    start: int = 0,
-) -> None:
-    """Add a part of a block to `counts` (4, row, bucket), in place.
+@dataclass(frozen=True)
+class Region:
+    """Entities [first, stop) of an image level over buckets [first, stop) of a level, and where each is counted.
 
-    `block` is codes (image, validation) or counts (4, group, record), and `within` the part of its entities and
-    columns. Entity e of the part belongs to row `row_of[e]`, none where that is negative; column c to bucket
-    `(first + c) // merged`. Entities of one row should lie side by side. `counts` has the buckets from `start` on.
+    Entity `entities[0] + e` belongs to row `row_of[e]`, none where that is negative; entities of one row should lie
+    side by side. Bucket c belongs to bucket `c // merged` of the counts, which begin with bucket `start`.
     """
-    kernel = _add_codes if block.ndim == 2 else _add_counts
-    entities, columns = within
-    part = (entities.start, entities.stop, columns.start, columns.stop)
-    kernel(block, part, row_of, first - start * merged, merged, counts)
+
+    level: int
+    image_level: int
+    entities: tuple[int, int]
+    columns: tuple[int, int]
+    row_of: NDArray[np.int32]
+    merged: int = 1
+    start: int = 0
+
+    def over(self, begin: int, end: int) -> Region:
+        """Return the same over other buckets of the level."""
+        return replace(self, columns=(begin, end))
+
+    def below(self) -> Region:
+        """Return the same one level lower, where there are eight buckets for each."""
+        begin, end = self.columns
+        columns = (begin * FACTOR, end * FACTOR)
+        return replace(self, level=self.level - 1, columns=columns, merged=self.merged * FACTOR)
+
+    def count(
+        self,
+        block: NDArray[Any],
+        counts: Counts,
+        within: tuple[slice, slice] | None = None,
+        at: tuple[int, int] = (0, 0),
+    ) -> None:
+        """Add a block, or the part `within` it, to `counts` (4, row, bucket), in place.
+
+        `block` is codes (image, validation) or counts (4, group, bucket); its first entity and column are `at` those
+        of the region.
+        """
+        entities, columns = within or (slice(0, block.shape[-2]), slice(0, block.shape[-1]))
+        part = (entities.start, entities.stop, columns.start, columns.stop)
+        row_of = self.row_of[at[0] : at[0] + entities.stop - entities.start]
+        kernel = _add_codes if block.ndim == 2 else _add_counts
+        kernel(block, part, row_of, self.columns[0] + at[1] - self.start * self.merged, self.merged, counts)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptracker.data_model.image_states import COUNTED, NEVER, Codes, Counts, add_block, next_states
+from deeptracker.data_model.image_states import COUNTED, NEVER, Codes, Counts, Region, next_states
 from deeptracker.data_model.reduction import FACTOR
 
 ReadAnswers = Callable[[int, int, Any], tuple[NDArray[np.bool_], NDArray[np.bool_]]]
@@ -50,7 +50,7 @@ class RawStates:
             return self.codes(first, stop, slice(low, high)).T
         counts = np.zeros((len(COUNTED), -(-(high - low) // span), stop - first), np.int64)
         row_of = (np.arange(high - low) // span).astype(np.int32)
-        self.add(0, 0, images, row_of, (first * merged, stop * merged), merged, counts, first)
+        self.add(Region(0, 0, images, (first * merged, stop * merged), row_of, merged, first), counts)
         return counts
 
     def _computed(self, stop: int, images: Any) -> Codes:
@@ -63,23 +63,11 @@ class RawStates:
             before = codes[min(stop, first + step) - 1]
         return codes
 
-    def add(
-        self,
-        level: int,
-        image_level: int,
-        entities: tuple[int, int],
-        row_of: NDArray[np.int32],
-        columns: tuple[int, int],
-        merged: int,
-        counts: Counts,
-        start: int,
-    ) -> None:
-        """Add images [first, stop) of validations `columns` to `counts`; there is only level 0 here."""
-        (first, stop), (begin, end) = entities, columns
+    def add(self, region: Region, counts: Counts) -> None:
+        """Add a region to `counts`; there is only level 0 here."""
+        (first, stop), (begin, end) = region.entities, region.columns
         end = max(begin, min(end, self._validations))
         step = max(1, _PORTION // max(1, end))
         for low in range(first, stop, step):
-            high = min(stop, low + step)
-            block = np.ascontiguousarray(self.codes(begin, end, slice(low, high)).T)
-            whole = (slice(0, high - low), slice(0, end - begin))
-            add_block(block, whole, row_of[low - first : high - first], begin, merged, counts, start)
+            block = np.ascontiguousarray(self.codes(begin, end, slice(low, min(stop, low + step))).T)
+            region.count(block, counts, at=(low - first, 0))

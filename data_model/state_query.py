@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deeptracker.data_model.axis import IterationAxis
 from deeptracker.data_model.errors import QueryError
-from deeptracker.data_model.image_states import COUNTED, Counts, count_dtype
+from deeptracker.data_model.image_states import COUNTED, Counts, Region, count_dtype
 from deeptracker.data_model.reduction import FACTOR
 from deeptracker.data_model.state_layout import entities_of, span_of
 from deeptracker.data_model.state_reader import StateSource
@@ -122,16 +122,9 @@ def count_states(source: StateSource, picks: Sequence[Pick], buckets: Buckets, s
     counts = np.zeros((len(COUNTED), len(sizes), buckets.stop - buckets.first), max_dtype(most))
     columns = (buckets.first * buckets.merged, buckets.stop * buckets.merged)
     for pick in picks:
-        source.add(
-            buckets.level,
-            pick.image_level,
-            (pick.first, pick.stop),
-            pick.row_of,
-            columns,
-            buckets.merged,
-            counts,
-            buckets.first,
-        )
+        entities = (pick.first, pick.stop)
+        region = Region(buckets.level, pick.image_level, entities, columns, pick.row_of, buckets.merged, buckets.first)
+        source.add(region, counts)
     return counts
 
 

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deeptracker.data_model.errors import RunFormatError
-from deeptracker.data_model.image_states import Codes, Counts, add_block, count_dtype
+from deeptracker.data_model.image_states import Codes, Counts, Region, count_dtype
 from deeptracker.data_model.log_reader import LogReader
 from deeptracker.data_model.manifest import LogEntry
 from deeptracker.data_model.reduction import FACTOR
@@ -35,21 +34,8 @@ class StateSource(Protocol):
         """Return the codes of validations [first, stop), (validation, image)."""
         ...
 
-    def add(
-        self,
-        level: int,
-        image_level: int,
-        entities: tuple[int, int],
-        row_of: NDArray[np.int32],
-        columns: tuple[int, int],
-        merged: int,
-        counts: Counts,
-        start: int,
-    ) -> None:
-        """Add entities [first, stop) of an image level over buckets `columns` of a level to `counts`.
-
-        See `image_states.add_block` for `row_of`, `merged`, `counts` and `start`.
-        """
+    def add(self, region: Region, counts: Counts) -> None:
+        """Add a region to `counts` (4, row, bucket)."""
         ...
 
 
@@ -78,28 +64,17 @@ class StateReader:
         """Return the codes of validations [first, stop), (validation, image)."""
         return self.log.rows("images_0", first, stop, self.fields[0], (images,))
 
-    def add(
-        self,
-        level: int,
-        image_level: int,
-        entities: tuple[int, int],
-        row_of: NDArray[np.int32],
-        columns: tuple[int, int],
-        merged: int,
-        counts: Counts,
-        start: int,
-    ) -> None:
-        """Add entities [first, stop) of an image level over buckets `columns` of a level to `counts`."""
-        begin, end = columns
-        end = min(end, -(-self.entry.records // FACTOR**level))
-        stored = max(begin, min(end, self._stored(level)))
+    def add(self, region: Region, counts: Counts) -> None:
+        """Add a region to `counts` (4, row, bucket)."""
+        begin, end = region.columns
+        end = min(end, -(-self.entry.records // FACTOR**region.level))
+        stored = max(begin, min(end, self._stored(region.level)))
         if begin < stored:
-            self._add_stored(level, image_level, entities, row_of, (begin, stored), merged, counts, start)
-        if stored < end and level == 0:
-            self._add_tail(image_level, entities, row_of, (stored, end), merged, counts, start)
+            self._add_stored(region.over(begin, stored), counts)
+        if stored < end and region.level == 0:
+            self._add_tail(region.over(stored, end), counts)
         elif stored < end:
-            below = (stored * FACTOR, end * FACTOR)
-            self.add(level - 1, image_level, entities, row_of, below, merged * FACTOR, counts, start)
+            self.add(region.over(stored, end).below(), counts)
 
     def _stored(self, level: int) -> int:
         """Return how many buckets of a level lie in shards."""
@@ -107,51 +82,32 @@ class StateReader:
             return self.entry.sharded
         return self.entry.levels[level - 1] if level <= len(self.entry.levels) else 0
 
-    def _add_stored(
-        self,
-        level: int,
-        image_level: int,
-        entities: tuple[int, int],
-        row_of: NDArray[np.int32],
-        columns: tuple[int, int],
-        merged: int,
-        counts: Counts,
-        start: int,
-    ) -> None:
+    def _add_stored(self, region: Region, counts: Counts) -> None:
         """Add what lies in shards, chunk by chunk; what they do not have is of images that came later."""
-        array = self._array(f"{STATES}/level_{level}/images_{image_level}")
-        index = (slice(*entities), slice(*columns))
+        array = self._array(f"{STATES}/level_{region.level}/images_{region.image_level}")
+        index = (slice(*region.entities), slice(*region.columns))
+        coded = region.level == region.image_level == 0
         try:
-            for chunk, within, into in array.pieces(index if level == image_level == 0 else (slice(None), *index)):
+            for chunk, within, into in array.pieces(index if coded else (slice(None), *index)):
                 if chunk is not None:
-                    first = columns[0] + into[-1].start
-                    add_block(chunk, within[-2:], row_of[into[-2]], first, merged, counts, start)
+                    region.count(chunk, counts, within[-2:], (into[-2].start, into[-1].start))
         except (ValueError, RuntimeError, OSError) as error:
+            first, stop = region.columns
             raise RunFormatError(
-                f"{self.storage}/{array.path} cannot be read for buckets {columns[0]} to {columns[1]} ({error}). "
+                f"{self.storage}/{array.path} cannot be read for buckets {first} to {stop} ({error}). "
                 "States can be computed again from the validations, which are not affected."
             ) from error
 
-    def _add_tail(
-        self,
-        image_level: int,
-        entities: tuple[int, int],
-        row_of: NDArray[np.int32],
-        columns: tuple[int, int],
-        merged: int,
-        counts: Counts,
-        start: int,
-    ) -> None:
+    def _add_tail(self, region: Region, counts: Counts) -> None:
         """Add records that do not fill a shard yet."""
-        field, span = self.fields[image_level], slice(*entities)
-        rows = self.log.rows(field.name, *columns, field, (slice(None), span) if image_level else (span,))
-        block = np.ascontiguousarray(np.moveaxis(rows, 0, -1))
-        whole = (slice(0, block.shape[-2]), slice(0, block.shape[-1]))
-        add_block(block, whole, row_of, columns[0], merged, counts, start)
+        field, span = self.fields[region.image_level], slice(*region.entities)
+        rows = self.log.rows(field.name, *region.columns, field, (slice(None), span) if region.image_level else (span,))
+        region.count(np.ascontiguousarray(np.moveaxis(rows, 0, -1)), counts)
 
     def summaries(self, level: int, image_level: int, begin: int, end: int) -> Counts:
         """Return buckets [begin, end) of a level, for all entities: (bucket, 4, group)."""
         groups = entities_of(self.entry.entities, image_level)
         counts = np.zeros((4, groups, end - begin), count_dtype(span_of(image_level) * FACTOR**level))
-        self.add(level, image_level, (0, groups), np.arange(groups, dtype=np.int32), (begin, end), 1, counts, begin)
+        every = np.arange(groups, dtype=np.int32)
+        self.add(Region(level, image_level, (0, groups), (begin, end), every, start=begin), counts)
         return np.moveaxis(counts, -1, 0)
