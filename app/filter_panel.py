@@ -7,8 +7,9 @@ from html import escape
 import numpy as np
 import panel as pn
 
+from deeptracker.app.density_plot import DensityPlot
 from deeptracker.app.kernels import kernel_strip
-from deeptracker.app.run_walls import TiedWall, bar, close_button, line, select, words
+from deeptracker.app.run_walls import TiedWall, bar, choice, close_button, line, select, words
 from deeptracker.app.views.base import View
 from deeptracker.app.wall import layout
 from deeptracker.app.wall.order import by_shape
@@ -17,6 +18,8 @@ from deeptracker.app.wall.run_source import SeriesSource
 from deeptracker.data_model.anomaly import filter_name
 from deeptracker.data_model.vocabulary import Layer
 
+SHOWN = {"Heat map": "rows", "Lines": "lines"}
+SHOWN_HELP = "A row per filter, or the lines of all filters on one another, dense where many run"
 ORDERS = {"By number": "number", "Most anomalies": "anomalies", "Largest value": "value", "Like shapes": "shape"}
 KERNELS_HEIGHT = 86
 MOST_KERNELS = 10
@@ -45,6 +48,7 @@ class FilterPanel:
         options = {name.replace("_", " "): name for name in self._statistics}
         self._statistic = select(options, next(iter(self._statistics)), "Filters by", 165)
         self._order = select(ORDERS, "number", "Order", 145)
+        self._shown = choice(SHOWN, "rows", SHOWN_HELP, "filters-as")
         self._words = words()
         self._kernels = pn.pane.HTML(
             stylesheets=[STRIP], sizing_mode="stretch_width", height=KERNELS_HEIGHT, margin=0, visible=False
@@ -60,20 +64,28 @@ class FilterPanel:
         )
         self.wall.on_select = view.guarded(self._picked)
         self._tied = TiedWall(view, self.wall)
+        self.lines = DensityPlot(session.axes.iterations, gutter_width, view.guarded(self._toggle_filter))
+        self.lines.on_error, self.lines.layout.visible = view.fail, False
+        self.lines.restyle(session.theme)
+        self._rows = pn.Column(self.wall, sizing_mode="stretch_both", margin=0)
+        view.watch(self._shown, lambda event: self._switch(), "value")
+        view.watch(session.run, lambda event: self.lines.request(), "version")
+        view.watch(session, lambda event: self.lines.restyle(session.theme), "theme")
         view.watch(self._statistic, lambda event: self._read(), "value")
         view.watch(self._order, lambda event: self._arrange(), "value")
         view.watch(session.selection, lambda event: self._follow(), "filters")
         view.watch(session.selection, lambda event: self._draw_kernels(), "window")
         view.watch(session.run, lambda event: self._draw_kernels(), "version")
         view.watch(session, lambda event: self._draw_kernels(), "theme")
-        top = bar(self._words, self._statistic, self._order, close)
-        self.layout[:] = [top, self.wall, self._kernels]
+        top = bar(self._words, self._shown, self._statistic, self._order, close)
+        self.layout[:] = [top, self._rows, self.lines.layout, self._kernels]
         self._read()
 
     def close(self) -> None:
         """Let go of the shared axis."""
         if self._statistics:
             self.wall.close()
+            self.lines.close()
 
     def show(self, name: str | None) -> None:
         """Show the filters of a layer, or nothing."""
@@ -84,14 +96,20 @@ class FilterPanel:
             return
         if self.layer is None or self.layer.name != layer.name:
             self.layer = layer
-            filters = self._numbers()
             self._tied.rename("filter", self._names())
-            shape = " x ".join(str(size) for size in layer.shape)
-            count = f"{len(filters):,} filters" if filters else "recorded as a whole only"
-            self._words.object = line(layer.name, layer.kind, shape, count)
+            self._explain()
             self._arrange()
+            self._draw_lines()
             self._follow()
         self.layout.visible = True
+
+    def _explain(self) -> None:
+        """Say what layer this is, and in the plot of lines what its colours mean."""
+        if self.layer is not None:
+            shape, count = " x ".join(str(size) for size in self.layer.shape), len(self._numbers())
+            filters = f"{count:,} filters" if count else "recorded as a whole only"
+            dense = "the stronger the colour, the more lines run there" if self._shown.value == "lines" else ""
+            self._words.object = line(self.layer.name, self.layer.kind, shape, filters, dense)
 
     def _numbers(self) -> range:
         assert self.layer is not None
@@ -107,8 +125,29 @@ class FilterPanel:
         statistic = self._statistics[self._statistic.value]
         self.wall.param.update(logarithmic=statistic.logarithmic, unit=statistic.unit)
         self.wall.reread(SeriesSource(self.view.session.run, statistic.name, "filters"))
+        self._draw_lines()
         if self.layer is not None and self._order.value in ("value", "shape"):
             self._arrange()
+
+    def _switch(self) -> None:
+        """Show the filters as rows or as lines."""
+        lines = self._shown.value == "lines"
+        self._rows.visible, self.lines.layout.visible, self.lines.shown = not lines, lines, lines
+        self._order.visible = not lines
+        self._explain()
+        self._draw_lines()
+
+    def _draw_lines(self) -> None:
+        """Tell the plot of lines what to draw; it draws when it is on screen."""
+        if self.layer is not None:
+            statistic = self._statistics[self._statistic.value]
+            title = statistic.name.replace("_", " ") + (f" ({statistic.unit})" if statistic.unit else "")
+            source = SeriesSource(self.view.session.run, statistic.name, "filters")
+            self.lines.show(source, self._numbers(), title, statistic.logarithmic)
+
+    def _toggle_filter(self, number: int) -> None:
+        """Pick the filter whose line was clicked, or let go of it."""
+        self._picked([] if self.wall.selected == [number] else [number])
 
     def _arrange(self) -> None:
         if self.layer is None:
@@ -142,6 +181,7 @@ class FilterPanel:
         if self.layer is not None:
             chosen = self._numbers()
             self.wall.selected = [number for number in self.view.session.selection.filters if number in chosen]
+            self.lines.pick(self.wall.selected)
             self._draw_kernels()
 
     def _draw_kernels(self) -> None:
