@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
@@ -42,6 +43,8 @@ class Commit:
         history = (self.manifest.created_at, self.manifest.generation)
         self._arrays = CommittedArrays(storage, nodes, self.manifest.widths, history, cache)
         self.families: dict[str, FamilyReader] = {}
+        self.datasets: dict[str, xr.Dataset] = {}
+        """What was made of the families, see `run_data`: their coordinates are as long as the run."""
         self.validation = self.snapshots = self.state_log = None
         if before is not None and before.manifest.generation != self.manifest.generation:
             before = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,19 @@ from deeptracker.data_model.lazy import Read, lazy_variable
 from deeptracker.data_model.vocabulary import CLASS_STATISTICS, FILTERS, LAYERS, SCALARS, Statistic
 
 
+def _once(commit: Commit, family: str, make: Callable[[], xr.Dataset]) -> xr.Dataset:
+    """Return a copy of a commit's lazy Dataset, which is made once: rules ask for the same one many times."""
+    if family not in commit.datasets:
+        commit.datasets[family] = make()
+    return commit.datasets[family].copy(deep=False)
+
+
 def scalars(commit: Commit) -> xr.Dataset:
     """Return one variable per scalar over `iteration`."""
+    return _once(commit, SCALARS, lambda: _scalars(commit))
+
+
+def _scalars(commit: Commit) -> xr.Dataset:
     axis, reader = _axis(commit, SCALARS), commit.families.get(SCALARS)
     data = {}
     for number, name in enumerate(commit.manifest.scalars if reader else []):
@@ -34,11 +46,16 @@ def scalars(commit: Commit) -> xr.Dataset:
 def layers(commit: Commit, family: str = LAYERS) -> xr.Dataset:
     """Return one variable per statistic of the layers, or of their activations, over (`iteration`, `layer`)."""
     names = [layer.name for layer in commit.manifest.layers]
-    return _family(commit, family, "layer", commit.manifest.statistics[family], {"layer": names})
+    statistics = commit.manifest.statistics[family]
+    return _once(commit, family, lambda: _family(commit, family, "layer", statistics, {"layer": names}))
 
 
 def filters(commit: Commit) -> xr.Dataset:
     """Return one variable per statistic over (`iteration`, `filter`); `layer_name` and `channel` say which is which."""
+    return _once(commit, FILTERS, lambda: _filters(commit))
+
+
+def _filters(commit: Commit) -> xr.Dataset:
     all_layers = commit.manifest.layers
     names = np.array([layer.name for layer in all_layers for _ in range(layer.filters)], dtype=object)
     channel = [number for layer in all_layers for number in range(layer.filters)]
