@@ -21,6 +21,18 @@ def crc32c(content: bytes) -> int:
     return int(google_crc32c.value(content))
 
 
+class Checksum:
+    """The CRC-32C of bytes that come in parts."""
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def over(self, part: bytes) -> bytes:
+        """Take one more part into account, and return it."""
+        self.value = int(google_crc32c.extend(self.value, part))
+        return part
+
+
 def sealed(root: Mapping[str, Any]) -> bytes:
     """Return the text of a root with its checksum in the attributes."""
     text = _canonical(root)

@@ -14,7 +14,7 @@ from deeptracker.data_model.errors import RunFormatError
 from deeptracker.data_model.families import family_value
 from deeptracker.data_model.log_reader import LogReader, Renew
 from deeptracker.data_model.manifest import LogEntry
-from deeptracker.data_model.reduction import AGGREGATES, FACTOR
+from deeptracker.data_model.reduction import FACTOR
 from deeptracker.data_model.storage import Storage
 from deeptracker.data_model.tree import ArrayTree
 
@@ -97,14 +97,6 @@ class FamilyReader:
                 f"{self.storage}/{array.path} cannot be read for buckets {start} to {stop} ({error}). "
                 "The index can be rebuilt from the records, which are not affected."
             ) from error
-
-    def all_summaries(self, level: int, start: int, stop: int) -> Buckets:
-        """Return buckets of a level for every series, statistic by statistic: (buckets, 5, statistics * entities)."""
-        if not all(self.field.shape):
-            return np.empty((stop - start, len(AGGREGATES), 0), self.field.dtype)
-        statistics = range(self.field.shape[0])
-        parts = [self.summaries(level, start, stop, statistic, slice(None)) for statistic in statistics]
-        return np.concatenate(parts, axis=2)
 
 
 def _blank(out: Rows, put: Any, buckets: slice) -> None:

@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from deeptracker.data_model.errors import DeepTrackerError, RunLockedError, RunUnreachableError
 from deeptracker.data_model.holder import LOCK, SILENT_SECONDS, Holder, read_lock, this_machine
-from deeptracker.data_model.storage import ROOT, Stamp, Storage, StorageWrapper
+from deeptracker.data_model.storage import ROOT, Content, Stamp, Storage, StorageWrapper, whole
 from deeptracker.data_model.storage.known import KnownStorage
 
 BEAT_SECONDS = 10.0
@@ -131,8 +131,9 @@ class LeasedStorage(StorageWrapper):
         super().__init__(inner)
         self._lease = lease
 
-    def write(self, name: str, content: bytes, *, durable: bool = False) -> None:
+    def write(self, name: str, content: Content, *, durable: bool = False) -> None:
         """Put a whole file in place."""
+        content = whole(content)  # for every attempt anew
         self._guarded(lambda: self.inner.write(name, content, durable=durable))
 
     def delete(self, name: str) -> None:

@@ -30,7 +30,6 @@ from deeptracker.data_model.log_reader import LogReader
 from deeptracker.data_model.manifest import LogEntry, Manifest
 from deeptracker.data_model.pyramid import Pyramid
 from deeptracker.data_model.record_log import RecordLog
-from deeptracker.data_model.reduction import FACTOR
 from deeptracker.data_model.state_layout import STATES, image_levels, state_fields
 from deeptracker.data_model.state_pyramid import StatePyramid
 from deeptracker.data_model.state_reader import StateReader
@@ -88,7 +87,7 @@ class Logs:
                 self._storage, self._tree, f"{STATES}/level_0", name, "validation", fields, entry, states.push_records
             )
         elif name in ENTITY:
-            pyramid = self._pyramids[name] = Pyramid(self._tree, name, fields[0], entry)
+            pyramid = self._pyramids[name] = Pyramid(self._tree, name, fields[0], entry, self._storage.local)
             self._logs[name] = RecordLog(
                 self._storage,
                 self._tree,
@@ -201,17 +200,8 @@ class Logs:
 
     def _restore_levels(self, name: str, start: int) -> None:
         """Take over each level's full shards below record `start`, and what lies between those and `start`."""
-        entry = self._logs[name].entry
-        reader = FamilyReader(self._storage, self._tree, name, entry)
-        available, full, pending = start, [], []
-        for level in range(len(entry.levels) + 1):
-            available //= FACTOR
-            stored = min(entry.levels[level], available) if level < len(entry.levels) else 0
-            stored = stored // entry.records_per_shard * entry.records_per_shard
-            pending.append(reader.all_summaries(level + 1, stored, available))
-            full.append(stored)
-            available = stored
-        self._pyramids[name].restore(full[: len(entry.levels)], pending)
+        reader = FamilyReader(self._storage, self._tree, name, self._logs[name].entry)
+        self._pyramids[name].restore(reader, start)
 
     def _restore_states(self, start: int) -> None:
         """As `_restore_levels`, of every image level."""

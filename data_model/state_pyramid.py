@@ -12,6 +12,7 @@ from deeptracker.data_model.arrays import Field, create_array, records_per_shard
 from deeptracker.data_model.image_states import Counts, sum_codes, sum_counts
 from deeptracker.data_model.manifest import LogEntry
 from deeptracker.data_model.reduction import FACTOR, MAX_LEVEL
+from deeptracker.data_model.rows import GivenRows, Rows, write_rows
 from deeptracker.data_model.state_layout import STATES, count_field, span_of
 from deeptracker.data_model.state_reader import StateReader
 from deeptracker.data_model.tree import ArrayTree
@@ -69,9 +70,12 @@ class StatePyramid:
                     self.tree.declare(f"{STATES}/level_{level}/{field.name}", field.place(field.shape, count))
         self.entry.levels = kept
 
-    def push_records(self, columns: Mapping[str, NDArray[Any]]) -> None:
-        """Take the records of a full shard of `level_0`, record axis first."""
-        self._push(1, _above(0, [columns[f"images_{one}"] for one in range(self.image_levels)]))
+    def push_records(self, columns: Mapping[str, Rows]) -> None:
+        """Take the records of a full shard of `level_0`."""
+        self._push(1, _above(0, self._rows(columns, columns["images_0"].count)))
+
+    def _rows(self, columns: Mapping[str, Rows], count: int) -> list[NDArray[Any]]:
+        return [columns[f"images_{one}"].rows(0, count) for one in range(self.image_levels)]
 
     def _push(self, level: int, buckets: Buckets) -> None:
         records = self.records(level)
@@ -99,8 +103,7 @@ class StatePyramid:
             self.entry.levels.append(0)
         start, stop = self.entry.levels[level - 1], self.entry.levels[level - 1] + len(buckets[0])
         for field, counts in zip(fields, buckets, strict=True):
-            array = self.tree.resize(f"{group}/{field.name}", field.place(field.shape, stop))
-            array[..., start:stop] = field.oriented(counts)
+            write_rows(self.tree, f"{group}/{field.name}", field, start, GivenRows(counts))
         self.entry.levels[level - 1] = stop
 
     def grow(self, images: int) -> None:
@@ -119,11 +122,10 @@ class StatePyramid:
             wide.append(np.pad(counts, ((0, 0), (0, 0), (0, more))) if more else counts)
         return wide
 
-    def close(self, columns: Mapping[str, NDArray[Any]]) -> None:
+    def close(self, columns: Mapping[str, Rows]) -> None:
         """Write every level's complete buckets, `columns` being the last records, after the last full shard."""
-        complete = len(columns["images_0"]) // FACTOR * FACTOR
-        rest = [columns[f"images_{one}"][:complete] for one in range(self.image_levels)]
-        coming = [_above(0, rest)] if complete else []
+        complete = columns["images_0"].count // FACTOR * FACTOR
+        coming = [_above(0, self._rows(columns, complete))] if complete else []
         for level in range(1, MAX_LEVEL + 1):
             parts = self._pending[level - 1] + coming
             self._pending[level - 1] = []

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptracker.data_model.checksums import crc32c
+from deeptracker.data_model.checksums import Checksum, crc32c
 from deeptracker.data_model.errors import MissingFileError, RunFormatError
 from deeptracker.data_model.storage import Storage
 
@@ -25,12 +25,54 @@ class TailPiece(NamedTuple):
     checksum: int | None
 
 
-def write_piece(storage: Storage, name: str, columns: Mapping[str, NDArray[Any]]) -> TailPiece:
-    """Write the records of one flush, each column with the record axis first; return what the root is to say of it."""
-    content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **columns)
-    storage.write(f"{FOLDER}/{name}", content.getvalue())
-    return TailPiece(name, len(next(iter(columns.values()))), crc32c(content.getvalue()))
+class Column(NamedTuple):
+    """What a piece is to hold of one array: its shape, record axis first, its dtype, and the rows, some at a time."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    portions: Iterable[NDArray[Any]]
+
+
+def write_piece(storage: Storage, name: str, columns: Mapping[str, Column]) -> TailPiece:
+    """Write the records of one flush; return what the root is to say of them."""
+    checksum = Checksum()
+    storage.write(f"{FOLDER}/{name}", map(checksum.over, _packed(columns)))
+    return TailPiece(name, next(iter(columns.values())).shape[0], checksum.value)
+
+
+def _packed(columns: Mapping[str, Column]) -> Iterator[bytes]:
+    """Yield the bytes of an `npz` file, as `numpy.savez` packs one, portion by portion."""
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w") as archive:
+        for key, column in columns.items():
+            with archive.open(f"{key}.npy", "w", force_zip64=True) as entry:
+                described = {"descr": np.dtype(column.dtype).str, "fortran_order": False, "shape": column.shape}
+                np.lib.format.write_array_header_1_0(entry, described)
+                for portion in column.portions:
+                    entry.write(portion.tobytes())
+                    yield sink.taken()
+    yield sink.taken()
+
+
+class _Sink(io.RawIOBase):
+    """Takes what is written, to be given on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        self._parts.append(bytes(content))
+        return len(self._parts[-1])
+
+    def taken(self) -> bytes:
+        """Return what was written since the last time."""
+        content = b"".join(self._parts)
+        self._parts.clear()
+        return content
 
 
 def read_piece(storage: Storage, piece: TailPiece) -> dict[str, NDArray[Any]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from deeptracker.data_model.compression import compressors
 from deeptracker.data_model.node_metadata import METADATA, node_text, opened
 from deeptracker.data_model.presence import Grid, Widths, cut, widened
-from deeptracker.data_model.shards import ReadableArray, ZarrArray
+from deeptracker.data_model.shards import Read, ReadableArray, Region, ShardEncoder, ZarrArray
 from deeptracker.data_model.storage import Storage
 
 ROOM = 1024
@@ -73,6 +73,19 @@ class ArrayTree:
         array = self[path]
         array.resize(shape)
         return array
+
+    def write(self, path: str, region: Region, read: Read) -> None:
+        """Write a part of an array that begins and ends where shards do, or where the array ends.
+
+        `read` is asked for no more than a chunk at a time.
+        """
+        array = self[path]
+        encoder = ShardEncoder.of(array.metadata.to_dict())
+        if encoder is None:
+            array[region] = read(region)  # as any program may lay out an array
+            return
+        for shard in encoder.shards(region):
+            self._storage.write(f"{path}/{encoder.layout.name(shard)}", encoder.content(shard, read))
 
     def widen(self, path: str, shape: tuple[int, ...]) -> None:
         """Give an array room for more entities; nothing is deleted, also where it has fewer records in `shape`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -12,6 +12,14 @@ from deeptracker.data_model.errors import NotARunError
 
 Stamp = Hashable
 """What changes whenever the content of a file is replaced."""
+
+Content = bytes | Iterable[bytes]
+"""A file's bytes, or its parts one after the other: a large file need not be in memory as a whole."""
+
+
+def whole(content: Content) -> bytes:
+    """Return the bytes of a file that may be given in parts."""
+    return content if isinstance(content, bytes) else b"".join(content)
 
 
 class Storage(Protocol):
@@ -48,10 +56,10 @@ class Storage(Protocol):
     def read_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Return several parts (start, length) of a file, none from the end, in as few round trips as possible."""
 
-    def write(self, name: str, content: bytes, *, durable: bool = False) -> None:
+    def write(self, name: str, content: Content, *, durable: bool = False) -> None:
         """Put a whole file in place at once: readers see the old one or the new one.
 
-        With `durable` it is on the disk when this returns.
+        Parts are asked for one by one, once only. With `durable` it is on the disk when this returns.
         """
 
     def exchange(self, name: str, content: bytes, before: Stamp | None) -> Stamp | None:

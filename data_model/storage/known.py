@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Sequence
 
-from deeptracker.data_model.storage.interface import Stamp, Storage
+from deeptracker.data_model.storage.interface import Content, Stamp, Storage, whole
 from deeptracker.data_model.storage.names import check_name
 from deeptracker.data_model.storage.wrapper import StorageWrapper
 
@@ -64,8 +64,9 @@ class KnownStorage(StorageWrapper):
         self._require(name)
         return self.inner.read_ranges(name, ranges)
 
-    def write(self, name: str, content: bytes, *, durable: bool = False) -> None:
+    def write(self, name: str, content: Content, *, durable: bool = False) -> None:
         """See `Storage`."""
+        content = whole(content)
         self.inner.write(name, content, durable=durable)
         self._now_there(name, content)
 

@@ -13,7 +13,7 @@ from typing import Literal
 from zarr.storage import LocalStore
 
 from deeptracker.data_model.errors import RunAccessError
-from deeptracker.data_model.storage.interface import Stamp
+from deeptracker.data_model.storage.interface import Content, Stamp
 from deeptracker.data_model.storage.names import check_name
 
 PARTIAL = ".partial"
@@ -79,7 +79,7 @@ class LocalStorage:
             finally:
                 os.close(file)
 
-    def write(self, name: str, content: bytes, *, durable: bool = False) -> None:
+    def write(self, name: str, content: Content, *, durable: bool = False) -> None:
         """Put a whole file in place by one rename; `durable` also waits until it is on the disk."""
         path = self._at(name)
         beside = path.with_name(path.name + PARTIAL)
@@ -91,7 +91,8 @@ class LocalStorage:
             beside.parent.mkdir(parents=True, exist_ok=True)
             file = open(beside, "wb")  # noqa: SIM115
         with file:
-            file.write(content)
+            for part in (content,) if isinstance(content, bytes) else content:
+                file.write(part)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())

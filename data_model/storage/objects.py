@@ -17,7 +17,7 @@ from deeptracker.data_model.errors import RunAccessError
 from deeptracker.data_model.storage.address import Address
 from deeptracker.data_model.storage.array_store import ArrayStore
 from deeptracker.data_model.storage.clients import Client, connect
-from deeptracker.data_model.storage.interface import Stamp
+from deeptracker.data_model.storage.interface import Content, Stamp, whole
 from deeptracker.data_model.storage.names import ROOT, check_name
 from deeptracker.data_model.storage.ranges import cut, join_near
 from deeptracker.data_model.storage.refusals import refusals
@@ -105,12 +105,12 @@ class ObjectStorage:
                     return b""
                 raise
 
-    def write(self, name: str, content: bytes, *, durable: bool = False) -> None:
+    def write(self, name: str, content: Content, *, durable: bool = False) -> None:
         """Put a whole file in place by one request; it is durable as soon as that is answered."""
         self._require_writable()
         key = self._key(name)
         with refusals(self.address, name):
-            obstore.put(self._client, key, content, use_multipart=False)
+            obstore.put(self._client, key, whole(content), use_multipart=False)
 
     def exchange(self, name: str, content: bytes, before: Stamp | None) -> Stamp | None:
         """Put a file in place only where the one there has the stamp `before`, or, for None, where there is none.

@@ -9,7 +9,7 @@ from typing import Literal
 from zarr.abc.store import Store
 
 from deeptracker.data_model.storage.array_store import ArrayStore
-from deeptracker.data_model.storage.interface import Stamp, Storage
+from deeptracker.data_model.storage.interface import Content, Stamp, Storage
 
 
 class StorageWrapper:
@@ -53,7 +53,7 @@ class StorageWrapper:
         """See `Storage`."""
         return self.inner.read_ranges(name, ranges)
 
-    def write(self, name: str, content: bytes, *, durable: bool = False) -> None:
+    def write(self, name: str, content: Content, *, durable: bool = False) -> None:
         """See `Storage`."""
         self.inner.write(name, content, durable=durable)
 

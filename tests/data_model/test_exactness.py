@@ -181,8 +181,9 @@ def stored(path: Path) -> dict[str, bytes]:
     """Return all levels of all families as they are read, whichever of their buckets are stored."""
     run, found = open_run(path), {}
     for (name, reader), level in itertools.product(run._commit.families.items(), range(1, DEEPEST + 1)):
-        buckets = reader.all_summaries(level, 0, -(-reader.entry.records // 8**level))
-        found[f"{name} {level}"] = buckets.tobytes()
+        stop, statistics = -(-reader.entry.records // 8**level), range(reader.field.shape[0])
+        buckets = [reader.summaries(level, 0, stop, statistic, slice(None)) for statistic in statistics]
+        found[f"{name} {level}"] = np.stack(buckets).tobytes()
     return found
 
 

@@ -16,7 +16,8 @@ from zarr.storage import LocalStore
 from deeptracker.data_model import logs
 from deeptracker.data_model.errors import RunAccessError, RunLockedError
 from deeptracker.data_model.run import open_run
-from deeptracker.data_model.storage import LocalStorage
+from deeptracker.data_model.storage import Content, LocalStorage
+from deeptracker.data_model.storage import whole as together
 from deeptracker.data_model.vocabulary import Layer
 from deeptracker.data_model.writer import RunWriter
 from tests.data_model.test_query import LAYERS, start
@@ -36,11 +37,13 @@ class Disk:
             self.write()
             await store(local, *given, **options)
 
-        def write(storage: LocalStorage, name: str, content: bytes, *, durable: bool = False) -> None:
+        def write(storage: LocalStorage, name: str, content: Content, *, durable: bool = False) -> None:
             try:
                 self.write()
             except OSError:  # Half of it was written when the disk was full.
-                (storage.path / f"{name}.partial").write_bytes(content[: len(content) // 2])
+                partial, there = storage.path / f"{name}.partial", together(content)
+                partial.parent.mkdir(parents=True, exist_ok=True)
+                partial.write_bytes(there[: len(there) // 2])
                 raise
             whole(storage, name, content, durable=durable)
 
