@@ -229,6 +229,12 @@ class Logs:
             if name.removeprefix(f"{FOLDER}/") not in named | set(before):
                 self._storage.delete(name)
 
+    def let_go(self) -> None:
+        """Give back what waiting records take: nothing is appended any more."""
+        self._logs.clear()
+        self._pyramids.clear()
+        self._states = None
+
     def close(self) -> None:
         """Write the unfinished shards of every log and every level."""
         for name, log in self._logs.items():

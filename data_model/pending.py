@@ -87,18 +87,24 @@ class Pending:
 
     def grown(self, field: Field) -> Pending:
         """Return the same rows as those of a field with more entities; these rows are let go of."""
-        grown = Pending(field, self.capacity, self._folder, self._blank)
-        grown.extend(self.count, self._widened)
+        grown, blank = (
+            Pending(field, self.capacity, self._folder, self._blank),
+            np.broadcast_to(self._blank, field.shape),
+        )
+
+        def widened(place: Place) -> NDArray[Any]:
+            wide = np.empty((self.count, *_shape(place)), self._dtype)
+            wide[...] = blank[place]
+            known = tuple(
+                slice(one.start, min(one.stop, size)) for one, size in zip(place, self.field.shape, strict=True)
+            )
+            if all(one.start < one.stop for one in known):
+                wide[(slice(None), *_within(known, place))] = self.block(known)
+            return wide
+
+        grown.extend(self.count, widened)
         self._kept = None
         return grown
-
-    def _widened(self, place: Place) -> NDArray[Any]:
-        wide = np.empty((self.count, *_shape(place)), self._dtype)
-        wide[...] = self._blank
-        known = [slice(one.start, min(one.stop, size)) for one, size in zip(place, self.field.shape, strict=True)]
-        if all(one.start < one.stop for one in known):
-            wide[(slice(None), *_within(known, place))] = self.block(tuple(known))
-        return wide
 
     def _part(self, number: int, start: int, stop: int) -> NDArray[Any]:
         part = np.empty((stop - start, *self._shapes[number]), self._dtype)

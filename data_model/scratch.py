@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,6 +50,7 @@ class _File:
         self._dtype = dtype
         # Where a disk cannot do without a name, it is that of a write that was interrupted.
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0, suffix=".partial")  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
 
     def write(self, at: int, values: NDArray[Any]) -> None:
         left, offset = np.ascontiguousarray(values, self._dtype).data.cast("B"), at * self._dtype.itemsize

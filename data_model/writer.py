@@ -281,9 +281,11 @@ class RunWriter:
                 self.storage.write(COPY, root, durable=True)
             self._logs.forget_dropped()
         finally:
+            self._logs.let_go()
             self._lock.release()
 
     def abandon(self) -> None:
         """Write nothing more and release the lock: the run stays as it was last committed, and others may take it."""
         self._closed = True
+        self._logs.let_go()
         self._lock.release()

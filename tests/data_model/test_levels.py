@@ -9,7 +9,7 @@ import pytest
 import zarr
 from numpy.typing import NDArray
 
-from deeptracker.data_model import logs
+from deeptracker.data_model import logs, scratch
 from deeptracker.data_model.missing import recorded
 from deeptracker.data_model.reduction import combine_series, merge_buckets, summarise_records
 from deeptracker.data_model.run import open_run
@@ -68,9 +68,14 @@ def test_deep_levels_are_exact_live_and_closed(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize("resume_after", [None, 0, 3])
-def test_levels_do_not_depend_on_portions_or_resumes(tmp_path: Path, resume_after: int | None) -> None:
+@pytest.mark.parametrize("waiting", ["in memory", "in files"])
+def test_levels_do_not_depend_on_portions_or_resumes_or_where_rows_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resume_after: int | None, waiting: str
+) -> None:
     values = wild(6, 3_000)
     record(tmp_path / "whole", values, [3_000])
+    if waiting == "in files":
+        monkeypatch.setattr(scratch, "IN_MEMORY", 0)
     record(tmp_path / "parts", values, [1, 700, 15, 16, 17, 1_000, 3_000], resume_after)
     whole, parts = stored(tmp_path / "whole"), stored(tmp_path / "parts")
     assert whole.keys() == parts.keys()

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
 
 from deeptracker.data_model.errors import MissingFileError
-from deeptracker.data_model.shards import ChunkCache, ShardLayout, ShardReader
+from deeptracker.data_model.shards import ChunkCache, ShardEncoder, ShardLayout, ShardReader
 from deeptracker.data_model.storage import LocalStorage
 
 TYPES = ("bool", "uint8", "int32", "int64", "float32", "float64")
@@ -29,7 +29,11 @@ def create(folder: Path, shape: Sequence[int], dtype: str, **options: Any) -> za
     """Create an array `a` in a folder, with everything that the layout may vary in."""
     inner: list[Any] = [BytesCodec()]
     if options.get("compressed", True):
-        inner.append(BloscCodec(typesize=np.dtype(dtype).itemsize, cname="lz4", clevel=5, shuffle="shuffle"))
+        inner.append(
+            BloscCodec(
+                typesize=options.get("typesize", np.dtype(dtype).itemsize), cname="lz4", clevel=5, shuffle="shuffle"
+            )
+        )
     if options.get("checked", True):
         inner.append(Crc32cCodec())
     sharding = ShardingCodec(
@@ -111,6 +115,33 @@ def test_reads_what_zarr_reads(layout: dict[str, Any], seed: int, data: st.DataO
         for _ in range(3):
             index = tuple(data.draw(indexes(size)) for size in layout["shape"])
             assert same(direct.read(index), np.asarray(array.oindex[index])), (layout, index)
+
+
+@settings(max_examples=150, deadline=None)
+@given(layout=layouts(), seed=st.integers(0, 2**32))
+def test_writes_the_files_that_zarr_writes(layout: dict[str, Any], seed: int) -> None:
+    layout = {**layout, "index_first": False, "empty": True}
+    with tempfile.TemporaryDirectory() as name:
+        array = create(Path(name), **layout)
+        values = values_of(np.random.default_rng(seed), layout["shape"], layout["dtype"])
+        array[...] = values
+        encoder = ShardEncoder.of(array.metadata.to_dict())
+        assert encoder is not None
+        region = tuple(slice(0, size) for size in layout["shape"])
+        found = {
+            encoder.layout.name(shard): b"".join(encoder.content(shard, lambda part: values[part]))
+            for shard in encoder.shards(region)
+        }
+        files = {file.relative_to(Path(name) / "a").as_posix(): file for file in Path(name).glob("a/c/**/*")}
+        assert found == {name: file.read_bytes() for name, file in files.items() if file.is_file()}
+
+
+@pytest.mark.parametrize(
+    "options", [{"index_first": True}, {"typesize": 1}, {"dtype": "float16"}], ids=lambda one: next(iter(one))
+)
+def test_leaves_to_zarr_the_writing_of_what_it_does_not_know(tmp_path: Path, options: dict[str, Any]) -> None:
+    metadata = create(tmp_path, (8,), chunk=(4,), shard=(8,), **{"dtype": "float32", **options}).metadata.to_dict()
+    assert ShardEncoder.of(metadata) is None
 
 
 def test_reads_numbers_in_any_order_and_from_the_end(tmp_path: Path) -> None:
