@@ -1,4 +1,4 @@
-"""Validations through the recorder as they go in practice: over several data loaders, and with labels set right later."""
+"""Validations through the recorder as in practice: over several data loaders, and with labels set right later."""
 
 from __future__ import annotations
 
