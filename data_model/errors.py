@@ -51,3 +51,7 @@ class AlertError(DeepTrackerError):
 
 class ExportError(DeepTrackerError):
     """An export cannot be written as it was asked for."""
+
+
+class WorkersError(DeepTrackerError):
+    """Work cannot be shared as it was asked for."""

@@ -25,7 +25,11 @@ FORBIDDEN = {
     "app": ("torch", "sklearn", "deeptracker.tracker"),
 }
 # Which extras of pyproject.toml a room may draw on, besides the core dependencies.
-EXTRAS = {"data_model": ("cloud", "export"), "tracker": ("recorder", "demo", "gpu", "integrations"), "app": ("viewer",)}
+EXTRAS = {
+    "data_model": ("cloud", "cluster", "export"),
+    "tracker": ("recorder", "demo", "gpu", "integrations"),
+    "app": ("viewer",),
+}
 # The command line may start the demo training, but only where the command runs: importing it needs no torch.
 LATE = {("app", "deeptracker.tracker")}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)

@@ -70,6 +70,7 @@ def test_the_command_exists(command: str) -> None:
         ("serve", ("--port", "--address")),
         ("info", ("--json",)),
         ("check", ("--repair",)),
+        ("index", ("--scheduler",)),
         (
             "export",
             ("--family", "--statistic", "--layer", "--class", "--image", "--block", "--iterations", "--buckets"),

@@ -1,0 +1,96 @@
+"""`deeptracker index RUN`: build the levels of a run's index anew, on all cores or on a cluster."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from deeptracker.app.words import size_words
+from deeptracker.data_model.families import ENTITY
+from deeptracker.data_model.indexing.building import Built, build_index
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "index",
+        help="build the index of a run anew",
+        description="Build the levels of a run's index anew from its records: the same files, to the bit, as recording "
+        "wrote. Segments of the run are built side by side, on the cores of this machine or by the workers of a "
+        "cluster, which must reach the run by the same path or URL.",
+    )
+    parser.add_argument("path", metavar="RUN", help="the folder or URL of a run that is not being recorded")
+    parser.add_argument(
+        "--family", action="append", choices=list(ENTITY), help="only this family; may be given several times"
+    )
+    add_workers(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of words")
+    parser.set_defaults(run=run)
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say who does the work."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--workers", type=_count, default=None, metavar="N", help="processes to share the work (default: one a core)"
+    )
+    group.add_argument("--scheduler", metavar="ADDRESS", help="of a dask.distributed cluster, such as tcp://host:8786")
+
+
+def workers_of(given: argparse.Namespace) -> int:
+    """Return how many processes share the work."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(given.workers or cores)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Build, and say what was built."""
+    with _Bar() as progress:
+        built = build_index(
+            given.path, given.family, workers=workers_of(given), scheduler=given.scheduler, progress=progress
+        )
+    print(json.dumps(built.to_json(), indent=2) if given.json else words(built))
+    return 0
+
+
+def words(built: Built) -> str:
+    """Return the report as a line for people."""
+    if not built.files:
+        return f"{built.path} has no index to build: too few records, or none."
+    rate = size_words(int(built.record_bytes / max(built.seconds, 1e-9)))
+    return (
+        f"{built.path}: {built.files:,} files, {size_words(built.written_bytes)}, of {', '.join(built.families)}, in "
+        f"{built.seconds:.1f} s ({size_words(built.record_bytes)} of records, {rate} a second)"
+    )
+
+
+class _Bar:
+    """Shows how far the building has come, on a terminal."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        return self._show
+
+    def _show(self, done: int, total: int) -> None:
+        if self._bar is None:
+            from tqdm import tqdm
+
+            quiet = not sys.stderr.isatty()
+            self._bar = tqdm(total=total, desc="indexing", unit="record", unit_scale=True, disable=quiet)
+        self._bar.update(done - self._bar.n)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of workers: give 1 or more")
+    return int(text)
