@@ -8,9 +8,10 @@ import numpy as np
 import panel as pn
 
 from deeptracker.app.anomaly_counts import counts_by_class
+from deeptracker.app.event_plot import EventPlot
 from deeptracker.app.image_panel import ImagePanel
 from deeptracker.app.notices import notice
-from deeptracker.app.run_walls import TiedWall, bar, line, search_field, select, toggle, words
+from deeptracker.app.run_walls import TiedWall, bar, choice, line, search_field, select, toggle, words
 from deeptracker.app.session import Session
 from deeptracker.app.views.base import View
 from deeptracker.app.wall import layout
@@ -24,6 +25,8 @@ STATISTICS = {
     "Probability": ("probability", "Mean probability given to the true class"),
 }
 ORDERS = {"By name": "name", "Worst at the end": "last", "Most anomalies": "anomalies", "Like shapes": "shape"}
+ABOVE = {"Curves": "curves", "Events": "events"}
+ABOVE_HELP = "Above: loss and error, or how many images were learned, forgotten, and flipped as outliers"
 GUTTER = 168
 CURVE_HEIGHT = 40
 
@@ -54,10 +57,13 @@ class Validation(View):
         if not curves:
             self.watch(session.run, lambda event: self._grow(), "version")
             return [notice("Nothing to show yet", "This run holds neither scalars nor validations so far.")]
-        timeline = self._timeline(curves)
+        self._timeline_place = timeline = self._timeline(curves)
         self.watch(session.run, lambda event: self._grow(), "version")
         if not self._classes or not self._validated:
             return [timeline, notice("No validation yet", "Classes and images appear with the first one.")]
+        self._events = EventPlot(self, GUTTER, timeline.height)
+        self._above = choice(ABOVE, "curves", ABOVE_HELP, "curves-or-events")
+        self.watch(self._above, lambda event: self._show_above(), "value")
         self._statistic = select({label: name for label, (name, _) in STATISTICS.items()}, "error", "Classes by", 130)
         self._order = select(ORDERS, "name", "Order", 140)
         self._common = toggle("Common scale", "Draw all classes on one scale, so that they can be compared")
@@ -85,8 +91,14 @@ class Validation(View):
         self.watch(session.selection, lambda event: self._follow(), "classes")
         self._read()
         self._follow()
-        top = bar(self._statistic, self._order, self._common, self._search, self._words)
-        return [timeline, top, self._wall, self._images.layout]
+        top = bar(self._above, self._statistic, self._order, self._common, self._search, self._words)
+        return [timeline, self._events.layout, top, self._wall, self._images.layout]
+
+    def _show_above(self) -> None:
+        """Show the overall curves, or what happened to the images."""
+        events = self._above.value == "events"
+        self._timeline_place.visible = not events
+        self._events.show(events)
 
     def close(self) -> None:
         """Let go of the shared axis too."""
