@@ -29,6 +29,10 @@ class RunUnreachableError(RunAccessError):
     """The place of the run does not answer: the network, the server or its address."""
 
 
+class RunReplacedError(DeepTrackerError):
+    """Another run lies where this one was opened."""
+
+
 class RunExistsError(DeepTrackerError):
     """A run is already recorded at the path."""
 

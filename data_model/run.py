@@ -17,7 +17,7 @@ from deeptracker.data_model import run_data
 from deeptracker.data_model.blocks import Blocks, block_names
 from deeptracker.data_model.commit import Commit
 from deeptracker.data_model.contents import Contents, contents
-from deeptracker.data_model.errors import DeepTrackerError, QueryError
+from deeptracker.data_model.errors import DeepTrackerError, QueryError, RunReplacedError
 from deeptracker.data_model.flip_counts import FlipCounts
 from deeptracker.data_model.holder import read_holder
 from deeptracker.data_model.images import Images
@@ -66,7 +66,10 @@ class Run(param.Parameterized):
         self._commit, self._images, self._series = commit, images, SeriesReader(commit, images)
 
     def refresh(self) -> bool:
-        """Read the newest commit; return whether there was something new."""
+        """Read the newest commit; return whether there was something new.
+
+        Raises NotARunError where the run is gone, and RunReplacedError where another one was recorded in its place.
+        """
         if self.storage.stamp(ROOT) == self._commit.stamp:
             return False
         self._read(*_newest(self.storage, self._commit, self._images))
@@ -455,7 +458,14 @@ class Run(param.Parameterized):
 def _newest(storage: Storage, before: Commit | None = None, known: Images | None = None) -> tuple[Commit, Images]:
     """Return the newest commit and its images, which are read at once: what a run is cut back to is written anew."""
     for _ in range(_TRIES):
-        commit = Commit(storage, before)
+        root = read_root(storage)
+        if before is not None and root.manifest.created_at != before.manifest.created_at:
+            began = pd.Timestamp(root.manifest.created_at, unit="s").strftime("%Y-%m-%d %H:%M:%S")
+            raise RunReplacedError(
+                f"Another run, begun at {began} UTC, was recorded at {storage} in place of the one that is open. "
+                "Open it anew to see it."
+            )
+        commit = Commit(storage, before, root)
         images = Images(commit, known)
         if not commit.manifest.images or storage.stamp(ROOT) == commit.stamp:
             break
