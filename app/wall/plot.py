@@ -23,6 +23,7 @@ from deeptracker.app.theme import FONT, TEXT_SIZES, THEMES
 from deeptracker.app.wall import frame, gutter, hover, layout, paint, picking
 from deeptracker.app.wall.compose import Picture, Viewport, warm_in_background
 from deeptracker.app.wall.feed import Feed, Rows
+from deeptracker.app.wall.keys import Keys, group_of
 from deeptracker.app.wall.pacing import Pacer
 from deeptracker.app.wall.palette import state_palette, value_palette
 from deeptracker.app.wall.row_axis import RowAxis, negated
@@ -93,6 +94,7 @@ class Wall(pn.viewable.Viewer):
         self.gutter = gutter.gutter(self.axis.y, self.gutter_width)
         frame.aim_wheels(self.face, self.gutter.figure)
         self.hover = hover.Hover(self.key, self.face)
+        self.keys = Keys(self.key, self.face, self.hover, self._act)
         self.on_error: Callable[[Exception], None] | None = None
         self.pacer = Pacer(self._guarded_draw, self._timers)
         self._corner = pn.pane.HTML("iteration", width=self.gutter_width - frame.LEFT_OVERHANG, margin=(6, 0))
@@ -294,6 +296,19 @@ class Wall(pn.viewable.Viewer):
             self.selected = picking.picked(self.selected, self.layout.rows[row].entities, adding)
             if self.on_select is not None:
                 self.on_select(list(self.selected))
+
+    def _act(self, kind: str, row: int, adding: bool) -> None:
+        """Do what a key asks for."""
+        if kind == "pick":
+            self._pick(row + 0.5, {"ctrl": adding})
+        elif kind == "fold":
+            group = group_of(self.layout, row)
+            if group is not None:
+                self.folded = picking.toggled(self.folded, group)
+        elif kind == "close" and self.selected:
+            self.selected = []
+            if self.on_select is not None:
+                self.on_select([])
 
     def _tapped_gutter(self, event: Any) -> None:
         key = gutter.group_at(self.layout, event.x, -event.y)
