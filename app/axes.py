@@ -40,18 +40,25 @@ def clamped(window: tuple[float, float], whole: Window) -> Window:
     return (low, max(low + least, min(last, math.ceil(stop))))
 
 
+def _ending_at(window: Window, whole: Window) -> Window:
+    """Return a window of the same width at the end of `whole`."""
+    return (max(whole[0], whole[1] - (window[1] - window[0])), whole[1])
+
+
 class Axes:
     """Owns `iterations`, the Bokeh range every figure of the session takes as its `x_range`.
 
     The browser's changes of its two ends become one update of `selection.window`; changes of the window from
     anywhere else (a link, a click, a brush) move the range. What the browser sent is never sent back to it.
-    A live run moves the range only while the whole run is on screen and `selection.follow` is on.
+    A live run moves the range only where it ends at the newest iteration and `selection.follow` is on: the whole run
+    grows, a part of it slides along at its width. Meanwhile `growing` is set: nobody has moved anything.
     """
 
     def __init__(self, run: Run, selection: Selection) -> None:
         self.run, self.selection = run, selection
         self.whole = self._before = extent(run.iterations)
         self._waiting = self._moving = self._from_browser = False
+        self.growing = False
         self._flushed = self._grown = 0.0
         start, stop = self.window
         self.iterations = Range1d(start=start, end=stop, name="iterations")
@@ -75,15 +82,34 @@ class Axes:
         self.selection.window = None if window is None else clamped(window, self.whole)
 
     def grow(self) -> None:
-        """Take over how far the run has come; the range moves only when the whole run is on screen."""
+        """Take over how far the run has come; the range moves only where it ends at the newest iteration."""
         whole = extent(self.run.iterations)
         if whole == self.whole:
             return
+        at_newest, window = self.at_newest, self.window
         self._before, self.whole, self._grown = self.whole, whole, time.monotonic()
         self._bound()
+        part = self.selection.window is not None
+        if part and at_newest and self.selection.follow and not self._waiting:
+            self.growing = True
+            try:
+                self.selection.window = _ending_at(window, whole)
+            finally:
+                self.growing = False
+            return
         # The browser's ends lie between iterations: a window that stays as it is must not be snapped under the mouse.
         if not self._waiting and self.window != self.selection.window:
             self._move()
+
+    @property
+    def at_newest(self) -> bool:
+        """Whether what is on screen ends at the newest iteration."""
+        return self.window[1] >= self.whole[1]
+
+    def to_newest(self) -> None:
+        """Bring the newest iterations on screen, as many as are on it now, and stay with them."""
+        moved = None if self.selection.window is None else _ending_at(self.window, self.whole)
+        self.selection.param.update(follow=True, window=moved)
 
     def close(self) -> None:
         """Stop watching the run and the selection."""
@@ -129,11 +155,15 @@ class Axes:
         self._waiting = False
         window = clamped((self._end("start"), self._end("end")), self.whole)
         # The browser may not yet know how far the run has come: the end it knew counts as the end.
-        known = self._before if time.monotonic() - self._grown < NEWS_SECONDS else self.whole
+        news = time.monotonic() - self._grown < NEWS_SECONDS and window[1] <= self._before[1]
+        known = self._before if news else self.whole
         everything = window[0] <= self.whole[0] and window[1] >= known[1]
         whole_run = everything and self.selection.follow
+        behind = window[1] >= known[1] > window[0] and window[1] < self.whole[1] and self.selection.follow
+        if behind and not whole_run:
+            window = _ending_at(window, self.whole)
         self._tell(None if whole_run else window)
-        if whole_run:
+        if whole_run or behind:
             self._move()
         self._flushed = time.monotonic()
 

@@ -1,4 +1,4 @@
-"""What is selected, in one line: each part with a way to let go of it, and one to let go of all."""
+"""What is selected, in one line: each part with a way to let go of it, and undo, redo and a way to let go of all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
+from deeptracker.app.compared import Other, color_of
+from deeptracker.app.later import sent_in_order
 from deeptracker.app.session import Session
 from deeptracker.data_model.selection import Selection
 
@@ -15,6 +17,14 @@ HINT = (
     "Drag across the timeline or turn the wheel over it to zoom; double-click shows the whole run. "
     "Click a row of a view to pick it."
 )
+CHIP = {
+    "borderRadius": "12px",
+    "padding": "0 9px",
+    "fontSize": "12px",
+    "minHeight": 0,
+    "minWidth": 0,
+    "whiteSpace": "nowrap",
+}
 
 
 def counted(names: list[Any], singular: str, plural: str, most: int = 3) -> str:
@@ -29,15 +39,21 @@ def _short(name: str, longest: int = 32) -> str:
     return name if len(name) <= longest else name[: longest - 1] + "…"
 
 
-def parts(selection: Selection, window: tuple[int, int]) -> list[tuple[str, dict[str, Any]]]:
-    """Return what is selected as (words, values that let go of it); empty when nothing is."""
-    found: list[tuple[str, dict[str, Any]]] = []
+Part = tuple[str, str, dict[str, Any]]
+
+
+def parts(selection: Selection, window: tuple[int, int], named: dict[str, str] | None = None) -> list[Part]:
+    """Return what is selected as (key, words, values that let go of it); empty when nothing is.
+
+    `named` gives the runs laid over by their key in links.
+    """
+    found: list[Part] = []
     if selection.window is not None:
         start, stop = window
-        found.append((f"iterations {start:,} to {stop - 1:,}", {"window": None}))
+        found.append(("window", f"iterations {start:,} to {stop - 1:,}", {"window": None}))
     if selection.brush is not None:
         start, stop = (int(end) for end in selection.brush)
-        found.append((f"brushed {start:,} to {stop - 1:,}", {"brush": None}))
+        found.append(("brush", f"brushed {start:,} to {stop - 1:,}", {"brush": None}))
     for name, singular, plural in (
         ("layers", "layer", "layers"),
         ("filters", "filter", "filters"),
@@ -46,41 +62,24 @@ def parts(selection: Selection, window: tuple[int, int]) -> list[tuple[str, dict
     ):
         picked = getattr(selection, name)
         if picked:
-            found.append((counted(picked, singular, plural), {name: []}))
+            found.append((name, counted(picked, singular, plural), {name: []}))
     if selection.anomaly is not None:
-        found.append((f"anomaly {selection.anomaly + 1}", {"anomaly": None}))
+        found.append(("anomaly", f"anomaly {selection.anomaly + 1}", {"anomaly": None}))
+    for key, words in (named or {}).items():
+        rest = [one for one in selection.runs if one != key]
+        found.append((f"run {key}", words, {"runs": rest}))
     return found
 
 
 class Crumbs:
-    """The line itself, kept up to date with the selection."""
+    """The line itself, kept up to date with the selection and its history."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.row = pmui.Row(
-            sizing_mode="stretch_width",
-            height=34,
-            margin=0,
-            css_classes=["crumbs"],
-            sx={"alignItems": "center", "gap": "6px", "paddingLeft": "16px", "paddingRight": "16px"},
-        )
-        selection = session.selection
-        names = [name for name in selection.param if name not in ("name", "cursor", "statistic", "follow")]
-        self._watcher = selection.param.watch(lambda *events: pn.state.execute(self.update), names)
-        self._shown: list[tuple[str, dict[str, Any]]] | None = None
-        self.update()
-
-    def update(self) -> None:
-        """Show what is selected now."""
-        found = parts(self.session.selection, self.session.window)
-        if found == self._shown:
-            return
-        self._shown = found
-        if not found:
-            self.row[:] = [_words(HINT)]
-            return
-        chips = [_chip(words, self._release(values)) for words, values in found]
-        reset = pmui.Button(
+        history, selection = session.history, session.selection
+        self._undo = _icon("undo", "Undo (Ctrl+Z)", history.undo)
+        self._redo = _icon("redo", "Redo (Ctrl+Shift+Z)", history.redo)
+        self._reset = pmui.Button(
             label="Reset",
             icon="restart_alt",
             variant="text",
@@ -88,36 +87,115 @@ class Crumbs:
             margin=0,
             align="center",
             description="Let go of everything and show the whole run",
-            on_click=lambda event: self.session.selection.reset(),
+            on_click=lambda event: selection.reset(),
+            css_classes=["reset"],
         )
-        self.row[:] = [*chips, reset]
+        self._chips: dict[str, Any] = {}
+        self._values: dict[str, dict[str, Any]] = {}
+        self._place = pmui.Row(
+            sizing_mode="stretch_width",
+            margin=0,
+            sx={"alignItems": "center", "gap": "6px", "minWidth": 0, "overflow": "hidden"},
+        )
+        self.row = pmui.Row(
+            self._undo,
+            self._redo,
+            self._place,
+            sizing_mode="stretch_width",
+            height=34,
+            margin=0,
+            css_classes=["crumbs"],
+            sx={"alignItems": "center", "gap": "2px", "paddingLeft": "10px", "paddingRight": "12px"},
+        )
+        names = [name for name in selection.param if name not in ("name", "cursor", "statistic", "follow", "runs")]
+        self._watchers = [
+            (selection, selection.param.watch(lambda *events: pn.state.execute(self.update), names)),
+            (session.compared, session.compared.param.watch(lambda event: pn.state.execute(self.update), ["version"])),
+            (session, session.param.watch(lambda event: pn.state.execute(self._color), ["theme"])),
+            (history, history.param.watch(lambda event: pn.state.execute(self._allow), ["version"])),
+        ]
+        self._place[:] = [_words(HINT)]
+        self._allow()
+        self.update()
 
-    def _release(self, values: dict[str, Any]) -> Callable[[Any], None]:
+    def update(self) -> None:
+        """Show what is selected now."""
+        session = self.session
+        named = {other.key: _laid_over(other) for other in session.compared.others}
+        found = {key: (words, values) for key, words, values in parts(session.selection, session.window, named)}
+        with sent_in_order():
+            if list(found) != list(self._chips):
+                self._chips = {key: _chip(self._release(key)) for key in found}
+                self._place[:] = [*self._chips.values(), self._reset] if found else [_words(HINT)]
+            for key, (words, _) in found.items():
+                self._chips[key].param.update(label=_short(words, 60), description=f"Let go of {words}")
+            self._color()
+        self._values = {key: values for key, (_, values) in found.items()}
+
+    def _color(self) -> None:
+        """Give the chips of the runs laid over the colours of their lines."""
+        for number, other in enumerate(self.session.compared.others):
+            chip = self._chips.get(f"run {other.key}")
+            if chip is not None:
+                color = color_of(self.session.colors, number)
+                chip.sx = CHIP | {"borderColor": f"{color} !important", "borderWidth": "2px !important"}
+
+    def _allow(self) -> None:
+        history = self.session.history
+        self._undo.disabled, self._redo.disabled = not history.can_undo, not history.can_redo
+
+    def _release(self, key: str) -> Callable[[Any], None]:
         def release(event: Any) -> None:
-            self.session.selection.param.update(**values)
+            self.session.selection.param.update(**self._values.get(key, {}))
 
         return release
 
     def close(self) -> None:
         """Stop watching the selection."""
-        self.session.selection.param.unwatch(self._watcher)
+        for owner, watcher in self._watchers:
+            owner.param.unwatch(watcher)
+        self._watchers = []
 
 
-def _chip(words: str, release: Callable[[Any], None]) -> pmui.Button:
+def _chip(release: Callable[[Any], None]) -> pmui.Button:
     return pmui.Button(
-        label=words,
+        label="",
         end_icon="close",
         variant="outlined",
         color="secondary",
         size="small",
         margin=0,
         align="center",
-        description=f"Let go of {words}",
         on_click=release,
         height=24,
-        sx={"borderRadius": "12px", "padding": "0 9px", "fontSize": "12px", "minHeight": 0},
+        sx=CHIP,
+    )
+
+
+def _laid_over(other: Other) -> str:
+    name = _short(other.name)
+    return f"{name} cannot be laid over: {other.problem}" if other.problem else f"with {name}"
+
+
+def _icon(icon: str, words: str, act: Callable[[], None]) -> pmui.IconButton:
+    return pmui.IconButton(
+        icon=icon,
+        size="small",
+        icon_size="18px",
+        margin=0,
+        align="center",
+        color="secondary",
+        description=words,
+        on_click=lambda event: act(),
+        css_classes=[icon],
+        sx={"padding": "4px"},
     )
 
 
 def _words(text: str) -> pmui.Typography:
-    return pmui.Typography(text, margin=0, align="center", sx={"fontSize": "12px", "color": "text.secondary"})
+    return pmui.Typography(
+        text,
+        margin=(0, 0, 0, 6),
+        align="center",
+        sx={"fontSize": "12px", "color": "text.secondary", "whiteSpace": "nowrap"},
+    )

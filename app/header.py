@@ -24,7 +24,8 @@ STYLES = """
 .mark::before { content: ""; width: 8px; height: 8px; border-radius: 50%; background: var(--dt-muted); }
 .mark.recording::before { background: var(--dt-success); animation: pulse 2s ease-in-out infinite; }
 .mark.waiting::before, .mark.interrupted::before { background: var(--dt-warning); }
-.mark.failed { color: var(--dt-error); } .mark.failed::before { background: var(--dt-error); }
+.mark.failed, .mark.gone, .mark.replaced { color: var(--dt-error); }
+.mark.failed::before, .mark.gone::before, .mark.replaced::before { background: var(--dt-error); }
 .synthetic { border: 1px solid var(--dt-warning); color: var(--dt-warning); border-radius: 4px; padding: 0 6px; }
 @keyframes pulse { 50% { opacity: .35; } }
 @media (prefers-reduced-motion: reduce) { .mark::before { animation: none !important; } }
@@ -38,7 +39,7 @@ def run_line(name: str, model: str, synthetic: bool, steps: int, fresh: Freshnes
         f'<b title="{escape(name)}">{escape(name)}</b>',
         '<span class="synthetic">synthetic</span>' if synthetic else "",
         f'<span class="mark {escape(fresh.state)}" title="{escape(fresh.explained)}">{escape(fresh.words)}</span>',
-        f"<span>{steps:,} iterations</span>" if steps else "",
+        f"<span>{steps:,} iterations</span>" if steps and fresh.state not in ("recording", "waiting") else "",
         f'<span class="model">{escape(model)}</span>' if model else "",
     ]
     return f'<div class="run">{"".join(words)}</div>'

@@ -12,7 +12,7 @@ import param
 
 from deeptracker.app.session import Session
 from deeptracker.app.words import ago
-from deeptracker.data_model.errors import DeepTrackerError
+from deeptracker.data_model.errors import DeepTrackerError, NotARunError, RunReplacedError
 
 logger = logging.getLogger("deeptracker")
 
@@ -21,33 +21,60 @@ PERIOD = 1500
 SLOWER = 6
 """A run that is not being recorded is looked at this many times less often: it may be resumed."""
 LATE_SECONDS = 20.0
-"""A recording that has brought nothing for this long is said to be waiting."""
+"""A recording that has brought nothing for this long is said to have stalled..."""
+LATE_GAPS = 3.0
+"""...or, where it never came as often as that, for so many times the longest of its last gaps."""
+GAPS = 8
+
+GONE = (
+    "Its files were deleted or moved. What is on screen was read before, but nothing more of it can be read. "
+    "If the run comes back to its place, this page goes on."
+)
 
 
 @dataclass(frozen=True)
 class Freshness:
-    """How fresh the page is: `state` in {"recording", "waiting", "closed", "interrupted", "failed"}, in words."""
+    """How fresh the page is, in words.
+
+    `state` is "recording", "waiting", "closed", "interrupted", or one of those in which the run cannot be read:
+    "gone", "replaced", "failed".
+    """
 
     state: str
     words: str
     explained: str = ""
 
 
-def freshness(state: str, committed_at: float, now: float, problem: str = "") -> Freshness:
-    """Return how fresh a picture is of a run in `state` whose newest data came at `committed_at` (unix seconds)."""
+def freshness(
+    state: str, committed_at: float, now: float, iteration: int | None = None, late: float = LATE_SECONDS
+) -> Freshness:
+    """Return how fresh a picture is of a run in `state` whose newest data came at `committed_at` (unix seconds).
+
+    `iteration` is the newest one; after `late` seconds without anything new a recording has stalled.
+    """
     since = ago(now - committed_at)
-    if problem:
-        return Freshness("failed", "cannot be read any more", problem)
-    if state == "recording" and now - committed_at > LATE_SECONDS:
-        words = f"recording, nothing new for {since}"
-        return Freshness("waiting", words, "The training still runs, but has written nothing lately.")
+    at = "" if iteration is None else f"iteration {iteration:,}"
+    if state == "recording" and now - committed_at > late:
+        words = f"stalled for {since}" + (f" at {at}" if at else "")
+        explained = f"The training's process still runs, but has written nothing for {since}."
+        return Freshness("waiting", words, explained)
     if state == "recording":
         explained = "The training still runs. The page follows it by itself."
-        return Freshness("recording", f"recording, last data {since} ago", explained)
+        return Freshness("recording", ", ".join(part for part in ("live", at, f"{since} ago") if part), explained)
     if state == "interrupted":
         explained = "The recorder ended without closing the run. Everything it had committed is here."
         return Freshness("interrupted", f"interrupted {since} ago", explained)
     return Freshness("closed", f"finished {since} ago", "The recording is complete.")
+
+
+def unreadable(error: Exception) -> Freshness:
+    """Return what is said of a run that cannot be read any more."""
+    if isinstance(error, RunReplacedError):
+        return Freshness("replaced", "replaced by another run", str(error))
+    if isinstance(error, NotARunError):
+        return Freshness("gone", "not there any more", GONE)
+    words = str(error) if isinstance(error, DeepTrackerError) else f"{type(error).__name__}: {error}"
+    return Freshness("failed", "cannot be read any more", words)
 
 
 class Live(param.Parameterized):
@@ -59,6 +86,7 @@ class Live(param.Parameterized):
         super().__init__(**params)
         self.session = session
         self._looks = 0
+        self._committed: list[float] = []
         self._periodic: Any = None
         self.look()
 
@@ -67,27 +95,34 @@ class Live(param.Parameterized):
 
         async def look() -> None:  # a coroutine stays on the thread that may change the page
             self._looks += 1
-            if self.session.run.state == "recording" or self._looks % SLOWER == 0:
+            if self.freshness.state in ("recording", "waiting") or self._looks % SLOWER == 0:
                 self.look(refresh=True)
 
         self._periodic = pn.state.add_periodic_callback(look, PERIOD)  # type: ignore[arg-type]
 
     def look(self, refresh: bool = False) -> None:
         """Bring the run up to date; whatever goes wrong becomes words on the page."""
-        problem = ""
         run = self.session.run
-        if refresh:
-            try:
+        try:
+            if refresh:
                 run.refresh()
-            except DeepTrackerError as error:
-                problem = str(error)
-            except Exception as error:
+            self.freshness = self._now()
+        except Exception as error:
+            if not isinstance(error, DeepTrackerError):
                 logger.error("The run at %s cannot be refreshed.", run.storage, exc_info=error)
-                problem = f"{type(error).__name__}: {error}"
-        self.freshness = freshness(run.state, run.committed_at, time.time(), problem)
+            self.freshness = unreadable(error)
 
     def stop(self) -> None:
         """Look no more."""
         if self._periodic is not None:
             self._periodic.stop()
             self._periodic = None
+
+    def _now(self) -> Freshness:
+        run = self.session.run
+        if run.committed_at not in self._committed:
+            self._committed = [*self._committed, run.committed_at][-GAPS:]
+        gaps = [after - before for before, after in zip(self._committed, self._committed[1:], strict=False)]
+        late = max(LATE_SECONDS, LATE_GAPS * max(gaps, default=0.0))
+        first, stop = run.iterations
+        return freshness(run.state, run.committed_at, time.time(), stop - 1 if stop > first else None, late)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import panel as pn
 from bokeh.core.properties import value
 from bokeh.models import (
@@ -21,10 +22,15 @@ from bokeh.models import (
 from bokeh.models.annotations import LabelSet
 from bokeh.plotting import figure
 
+from deeptracker.app.compared import MOST, color_of, difference_timeline
 from deeptracker.app.session import Session
 from deeptracker.app.theme import FONT, THEMES
-from deeptracker.app.timelines import is_logarithmic, limits, training_timeline, validation_timeline
+from deeptracker.app.timelines import EMPTY, Timeline, is_logarithmic, limits, training_timeline, validation_timeline
 from deeptracker.app.window_box import WindowBox
+from deeptracker.data_model.errors import QueryError
+
+if TYPE_CHECKING:
+    from deeptracker.data_model.run import Run
 
 HEIGHT = 112
 
@@ -63,14 +69,16 @@ class Overview:
 
     def __init__(self, session: Session, window: WindowBox) -> None:
         self.session, self._window = session, window
+        self.difference = self._wants_difference
         training = training_timeline(session.run)
-        self._logarithmic = is_logarithmic(training)
+        self._logarithmic = is_logarithmic(training) and not self.difference
         self._training: Any = ColumnDataSource()
         self._validation: Any = ColumnDataSource()
         self._marks: Any = ColumnDataSource({"x": [], "label": []})
         self._labelled: Any = ColumnDataSource({"x": [], "label": [], "align": [], "offset": []})
         first, stop = session.axes.whole
         self._labels = {"training": training.label, "validation": "validation error"}
+        self._others: list[Any] = [ColumnDataSource({"x": [], "low": [], "high": [], "mean": []}) for _ in range(MOST)]
         self.figure: Any = figure(
             height=HEIGHT,
             sizing_mode="stretch_width",
@@ -98,6 +106,8 @@ class Overview:
         plot = self.figure
         self._envelope = plot.varea("x", "low", "high", source=self._training, level="underlay")
         self._line = plot.line("x", "mean", source=self._training, line_width=1.4)
+        self._spreads = [plot.varea("x", "low", "high", source=other, level="underlay") for other in self._others]
+        self._lines = [plot.line("x", "mean", source=other, line_width=1.4) for other in self._others]
         self._error = plot.line("x", "mean", source=self._validation, y_range_name="validation", line_width=1.6)
         self._rules = plot.vspan("x", source=self._marks, line_dash=[3, 3], line_width=1, level="underlay")
         self._words = LabelSet(
@@ -116,6 +126,8 @@ class Overview:
         plot.add_layout(self._right, "right")
         self._left = plot.yaxis[0]
         self._left.axis_label = self._labels["training"] + (" (log)" if isinstance(self._left, LogAxis) else "")
+        if self.difference:
+            self._left.axis_label = f"Δ {self._labels['training']}"
         plot.xaxis.formatter = CustomJSTickFormatter(code=ITERATION_TICKS)
         self._right.ticker.desired_num_ticks = 3
         self._left.ticker.desired_num_ticks = 3
@@ -144,10 +156,18 @@ class Overview:
             ),
         )
 
+    @property
+    def _wants_difference(self) -> bool:
+        selection = self.session.selection
+        return bool(selection.difference and selection.runs)
+
     def outgrown(self) -> bool:
-        """Whether the loss has come to ask for another kind of axis than the strip was made with."""
+        """Whether another kind of axis is asked for than the strip was made with: by the loss, or by a difference."""
+        if self._wants_difference != self.difference:
+            return True
         training = training_timeline(self.session.run)
-        return is_logarithmic(training) != self._logarithmic or training.label != self._labels["training"]
+        logarithmic = is_logarithmic(training) and not self.difference
+        return logarithmic != self._logarithmic or training.label != self._labels["training"]
 
     def update(self) -> None:
         """Take over what the run has now."""
@@ -155,8 +175,11 @@ class Overview:
         training, validation = training_timeline(run), validation_timeline(run)
         first, stop = axes.whole
         self.figure.x_range.update(start=first, end=stop)
-        low, high = limits(training, self._logarithmic)
-        self.figure.y_range.update(start=low, end=high)
+        if self.difference:  # of the run from itself: a line at zero
+            training = Timeline(training.label, *(np.array([first, stop]), *(np.zeros(2),) * 3))
+        shown = [training, *self._draw_others()]
+        ends = [limits(one, self._logarithmic) for one in shown if one.x.size] or [limits(training, self._logarithmic)]
+        self.figure.y_range.update(start=min(low for low, _ in ends), end=max(high for _, high in ends))
         low, high = limits(validation, False)
         self._second.update(start=max(0.0, low), end=min(1.02, max(high, 0.02)))
         self._training.data = training.columns()
@@ -172,6 +195,25 @@ class Overview:
             "offset": [-5 if one else 5 for one in late],
         }
 
+    def _draw_others(self) -> list[Timeline]:
+        """Draw the runs laid over this one, and return what is drawn of them."""
+        shown = []
+        for number, source in enumerate(self._others):
+            others = self.session.compared.others
+            other = others[number] if number < len(others) else None
+            drawn = self._timeline_of(other.run) if other is not None and other.run is not None else EMPTY
+            source.data = drawn.columns()
+            shown.append(drawn)
+        return shown
+
+    def _timeline_of(self, other: Run) -> Timeline:
+        if not self.difference:
+            return training_timeline(other).positive() if self._logarithmic else training_timeline(other)
+        try:
+            return difference_timeline(self.session.run, other)
+        except QueryError:  # they have nothing in common
+            return EMPTY
+
     def restyle(self) -> None:
         """Take over the colours of the session's theme."""
         theme, plot = THEMES[self.session.theme], self.figure
@@ -180,6 +222,9 @@ class Overview:
         plot.ygrid.grid_line_color = theme.grid
         self._envelope.glyph.fill_color = theme.envelope
         self._line.glyph.line_color = theme.line
+        for number, (spread, line) in enumerate(zip(self._spreads, self._lines, strict=True)):
+            spread.glyph.update(fill_color=color_of(theme, number), fill_alpha=0.18)
+            line.glyph.line_color = color_of(theme, number)
         self._error.glyph.line_color = theme.categorical[1]
         self._rules.glyph.line_color = theme.landmark
         self._words.text_color = theme.muted

@@ -14,6 +14,7 @@ from deeptracker.app import urls
 from deeptracker.app.library import Library
 from deeptracker.app.library_page import LibraryPage
 from deeptracker.app.notices import failure
+from deeptracker.app.shell import Shell
 from deeptracker.app.styles import PAGE, loader, material_both, variables
 from deeptracker.app.theme import THEMES
 from deeptracker.app.viewer import Viewer
@@ -28,8 +29,6 @@ LOGO = "data:image/svg+xml," + quote(
     'stroke-linejoin="round"><path d="M4 7c3 0 4 2 6 2s3-3 10-3" opacity=".55"/><path d="M4 12c3 0 3-3 5-3s3 6 '
     '11 4" opacity=".8"/><path d="M4 18c4 0 4-3 6-3s3 3 10 2"/></g></svg>'
 )
-REPLACE_ADDRESS = "window.history.replaceState(null, '', cb_obj.value)"
-ADDRESS_DELAY = 300
 # Parts of plots that the page must not recolour in the browser: they take their colours from the theme. Material's
 # page keeps off what the document's Bokeh theme names, but Panel replaces that theme while the page is made.
 OWN_COLORS = ["Axis", "ColorBar", "Figure", "Grid", "Legend", "Plot", "Title"]
@@ -75,10 +74,16 @@ class Pages:
         page = self._page(address.theme)
         selection = Selection()
         urls.apply(address, selection, run)
-        viewer = Viewer(run, selection, theme="dark" if page.dark_theme else "light", views=address.views)
+        viewer = Viewer(
+            run,
+            selection,
+            theme="dark" if page.dark_theme else "light",
+            views=address.views,
+            find=lambda key: open_run(self.library.find(key)),
+        )
         page.header = [viewer.header.row]
         page.param.watch(lambda event: _switch(viewer, event.new), ["dark_theme"])
-        page.main = [pn.Column(viewer.body, _address_keeper(viewer, named), sizing_mode="stretch_both", margin=0)]
+        page.main = [pn.Column(viewer.body, Shell(viewer, named), sizing_mode="stretch_both", margin=0)]
         viewer.live.start()
         pn.state.on_session_destroyed(lambda context: viewer.close())
         _show(page, str(run.name))
@@ -124,32 +129,3 @@ def _switch(viewer: Viewer, dark: bool) -> None:
 def _way_back(message: Any, address: str) -> Any:
     back = pmui.Button(label="Back to the runs", icon="arrow_back", href=address, target="_self", align="center")
     return pn.Column(message, back, sizing_mode="stretch_width")
-
-
-def _address_keeper(viewer: Viewer, path: str) -> pn.widgets.TextInput:
-    """Return an invisible widget that keeps the browser's address telling what is on screen.
-
-    It replaces the address instead of adding to the history: a zoom is no page to go back to.
-    """
-    session, document = viewer.session, pn.state.curdoc
-    field = pn.widgets.TextInput(visible=False)
-    field.jscallback(value=REPLACE_ADDRESS)
-    waiting = False
-
-    def write() -> None:
-        nonlocal waiting
-        waiting = False
-        query = urls.encode(session.selection, session.theme, viewer.views)
-        field.value = f"?path={quote(path, safe='/')}&{query}"
-
-    def changed(*events: Any) -> None:
-        nonlocal waiting
-        if not waiting and document is not None:
-            waiting = True
-            document.add_timeout_callback(write, ADDRESS_DELAY)
-
-    selection = session.selection
-    selection.param.watch(changed, [name for name in selection.param if name not in ("name", "cursor")])
-    session.param.watch(changed, ["theme"])
-    viewer.param.watch(changed, ["views"])
-    return field

@@ -8,6 +8,8 @@ import pandas as pd
 import param
 
 from deeptracker.app.axes import Axes, Window
+from deeptracker.app.compared import Compared, Find
+from deeptracker.app.history import History
 from deeptracker.app.landmarks import Landmark, landmarks
 from deeptracker.app.search import AnomalySearch
 from deeptracker.app.theme import THEMES, Theme
@@ -20,18 +22,21 @@ if TYPE_CHECKING:
 class Session(param.Parameterized):
     """The one thing every view gets: it reads `run` and `selection`, and draws on `axes.iterations`.
 
-    `run` (a Run) and `selection` (a Selection, shared by all views) stay the same as long as the tab is open.
+    `run` (a Run) and `selection` (a Selection, shared by all views) stay the same as long as the tab is open. `find`
+    opens another run by its key, to be laid over this one.
     """
 
     theme: param.Selector[str] = param.Selector(
         default="light", objects=sorted(THEMES), doc="Colours of page and plots."
     )
 
-    def __init__(self, run: Run, selection: Selection | None = None, **params: Any) -> None:
+    def __init__(self, run: Run, selection: Selection | None = None, find: Find | None = None, **params: Any) -> None:
         super().__init__(**params)
         self.run, self.selection = run, selection or Selection()
         self.axes = Axes(run, self.selection)
         self.search = AnomalySearch(run)
+        self.history = History(self.selection, lambda: self.search.version, lambda: self.axes.growing)
+        self.compared = Compared(self.selection, find)
         self._landmarks: list[Landmark] = []
         self._landmarks_version = -1
 
@@ -62,5 +67,7 @@ class Session(param.Parameterized):
 
     def close(self) -> None:
         """Let go of the run: no watcher of this session stays behind."""
+        self.history.close()
+        self.compared.close()
         self.axes.close()
         self.search.close()

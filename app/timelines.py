@@ -30,6 +30,11 @@ class Timeline:
         """Return the columns of its data source."""
         return {"x": self.x, "low": self.low, "high": self.high, "mean": self.mean}
 
+    def positive(self) -> Timeline:
+        """Return the part that a logarithmic axis can show."""
+        shown = self.low > 0
+        return Timeline(self.label, self.x[shown], self.low[shown], self.high[shown], self.mean[shown])
+
 
 EMPTY = Timeline("", *(np.empty(0),) * 4)
 
@@ -65,10 +70,16 @@ def thinned(values: Timeline, weight: NDArray[np.float64], whole: tuple[int, int
     )
 
 
+def training_scalar(run: Run) -> str:
+    """Return the name of the scalar that stands for the training: see `training_timeline`; empty without scalars."""
+    names = sorted(run.scalar_names, key=lambda name: (name != "loss", name.startswith("learning_rate")))
+    return names[0] if names else ""
+
+
 def training_timeline(run: Run) -> Timeline:
     """Return the training loss, or the first scalar that is no learning rate where no `loss` was logged."""
-    names = sorted(run.scalar_names, key=lambda name: (name != "loss", name.startswith("learning_rate")))
-    return timeline(run, names[0], "scalars", names[0].replace("_", " ")) if names else EMPTY
+    name = training_scalar(run)
+    return timeline(run, name, "scalars", name.replace("_", " ")) if name else EMPTY
 
 
 def validation_timeline(run: Run) -> Timeline:

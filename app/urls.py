@@ -26,7 +26,7 @@ LONGEST_NAME = 300
 
 NUMBERS = {"t": "cursor", "a": "anomaly"}
 SPANS = {"w": "window", "b": "brush"}
-NAMES = {"l": "layers", "c": "classes", "i": "images"}
+NAMES = {"l": "layers", "c": "classes", "i": "images", "r": "runs"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ def encode(selection: Selection, theme: str | None = None, views: Iterable[str] 
     for key, name in NAMES.items():
         pairs += [(key, item) for item in getattr(selection, name)[:MOST_NAMES]]
     pairs += [("f", str(number)) for number in selection.filters[:MOST_NAMES]]
+    if selection.difference:
+        pairs.append(("d", "1"))
     if not selection.follow:
         pairs.append(("follow", "0"))
     if views is not None:
@@ -82,6 +84,7 @@ def decode(query: str) -> Address:
     found |= {name: _names(values.get(key, [])) for key, name in NAMES.items()}
     numbers = [_number(text) for text in values.get("f", [])[:MOST_NAMES]]
     found["filters"] = list(dict.fromkeys(number for number in numbers if number is not None))
+    found["difference"] = True if last("d") == "1" else None
     found["follow"] = False if last("follow") == "0" else None
     views = tuple(dict.fromkeys(name for name in last("v").split(",") if name)) if "v" in values else None
     theme = last("theme")

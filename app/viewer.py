@@ -9,8 +9,13 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 
+from deeptracker.app.banner import Banner
+from deeptracker.app.compared import CompareButton, Find
 from deeptracker.app.crumbs import Crumbs
+from deeptracker.app.follow import Follow
 from deeptracker.app.header import Header
+from deeptracker.app.key_help import KeyHelp
+from deeptracker.app.later import sent_in_order
 from deeptracker.app.live import Live
 from deeptracker.app.notices import failure, notice
 from deeptracker.app.overview import Overview
@@ -33,6 +38,7 @@ GRID = """
   min-height: 0; }
 .scroll-button { display: none; }  /* it would take a place of its own in the grid */
 """
+LINE = {"alignItems": "center", "paddingRight": "12px", "minHeight": "34px"}
 CARD = {
     "backgroundColor": "var(--dt-surface)",
     "border": "1px solid var(--dt-border)",
@@ -59,16 +65,21 @@ class Viewer(pn.viewable.Viewer):
         *,
         theme: str = "light",
         views: Sequence[str] | None = None,
+        find: Find | None = None,
         **params: Any,
     ) -> None:
         super().__init__(**params)
-        self.session = Session(run, selection, theme=theme)
+        self.session = Session(run, selection, find, theme=theme)
         self.live = Live(self.session)
         self.found = {key_of(view): view for view in find_views()}
         self._cards: dict[str, tuple[View, Any]] = {}
         self._overview: Overview | None = None
         self._window = WindowBox(self.session.axes)
+        self.banner = Banner(self.live)
         self.crumbs = Crumbs(self.session)
+        self.follow = Follow(self.session, self.live)
+        self.compare = CompareButton(self.session.selection)
+        self.help = KeyHelp()
         self._grid = pn.Column(stylesheets=[GRID], sizing_mode="stretch_both", margin=0, css_classes=["views"])
         self._strip = pn.Column(sizing_mode="stretch_width", margin=0, min_height=0)
         chosen = list(self.found)[:OPEN_AT_FIRST] if views is None else views
@@ -78,6 +89,8 @@ class Viewer(pn.viewable.Viewer):
             (self, self.param.watch(lambda event: self._arrange(), ["views"])),
             (run, run.param.watch(lambda event: pn.state.execute(self._renew), ["version"])),
             (self.session, self.session.param.watch(lambda event: self._restyle(), ["theme"])),
+            (self.session.compared, self.session.compared.param.watch(self._compared, ["version"])),
+            (self.session.selection, self.session.selection.param.watch(self._compared, ["difference"])),
         ]
         self._shown = False
 
@@ -87,12 +100,16 @@ class Viewer(pn.viewable.Viewer):
         if not self._shown:
             self._shown = True
             self._show()
-        return pn.Column(self._strip, self.crumbs.row, self._grid, sizing_mode="stretch_both", margin=0)
+        parts = (self.crumbs.row, self.compare.button, self.follow.button, self.help.button)
+        line = pmui.Row(*parts, sizing_mode="stretch_width", margin=0, sx=LINE)
+        whole = (self.banner.row, self._strip, line, self._grid, self.help.dialog)
+        return pn.Column(*whole, sizing_mode="stretch_both", margin=0)
 
     def close(self) -> None:
         """Let go of the run: the page or the notebook cell is gone."""
         self.live.stop()
-        self.crumbs.close()
+        for part in (self.banner, self.crumbs, self.compare, self.follow):
+            part.close()
         for view, _ in self._cards.values():
             view.close()
         for owner, watcher in self._watchers:
@@ -127,7 +144,8 @@ class Viewer(pn.viewable.Viewer):
             if name in self.found and name not in self._cards:
                 self._cards[name] = self._card(name)
         cards = [self._cards[name][1] for name in self.found if name in self._cards]
-        self._grid[:] = cards or [notice("No view is open", "Open one with the buttons at the top of the page.")]
+        with sent_in_order():
+            self._grid[:] = cards or [notice("No view is open", "Open one with the buttons at the top of the page.")]
 
     def _card(self, name: str) -> tuple[View, Any]:
         kind = self.found[name]
@@ -180,8 +198,12 @@ class Viewer(pn.viewable.Viewer):
         self.views = [one for one in self.views if one != name]
 
     def _renew(self) -> None:
-        if not self._shown:
-            return
+        """Take over what the run has new; the parts that come with it are sent in order."""
+        if self._shown:
+            with sent_in_order():
+                self._bring_up_to_date()
+
+    def _bring_up_to_date(self) -> None:
         if self._overview is None:
             self._show()
             return
@@ -192,6 +214,9 @@ class Viewer(pn.viewable.Viewer):
                 self._overview.update()
         except Exception as error:  # noqa: BLE001 - a live run that turns bad must not take the page down
             self._strip[:] = [failure("The timeline of the whole run", error)]
+
+    def _compared(self, *events: Any) -> None:
+        pn.state.execute(self._renew)
 
     def _restyle(self) -> None:
         if self._overview is not None:

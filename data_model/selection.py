@@ -28,7 +28,9 @@ class Selection(param.Parameterized):
     classes = param.List(default=[], item_type=str, doc="Names of the classes picked.")
     images = param.List(default=[], item_type=str, doc="Ids of the images picked.")
     anomaly = param.Integer(default=None, allow_None=True, bounds=(0, None), doc="Row of the anomaly picked.")
-    follow = param.Boolean(default=True, doc="Whether the window grows with a run that is being recorded.")
+    runs = param.List(default=[], item_type=str, doc="Keys of the other runs that are laid over the one shown.")
+    difference = param.Boolean(default=False, doc="Whether those are shown by their difference from it.")
+    follow = param.Boolean(default=True, doc="Whether a window that ends at the newest iteration moves on with it.")
 
     def reset(self) -> None:
         """Return to the overview: nothing picked, the whole run on screen."""

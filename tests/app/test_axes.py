@@ -62,11 +62,50 @@ def test_at_the_whole_run_the_window_grows(run: GrowingRun, axes: Axes) -> None:
 
 
 def test_a_zoomed_window_stays_where_it_is(run: GrowingRun, axes: Axes) -> None:
-    axes.iterations.update(start=500, end=1000)
+    axes.iterations.update(start=500, end=900)
     run.grow(2500)
-    assert axes.window == (500, 1000)
-    assert ends(axes) == (500, 1000)
+    assert axes.window == (500, 900)
+    assert ends(axes) == (500, 900)
     assert tuple(axes.iterations.bounds) == (0, 2500)
+    assert not axes.at_newest
+
+
+def test_a_part_that_ends_at_the_newest_iteration_slides_along(run: GrowingRun, axes: Axes) -> None:
+    alone: list[bool] = []
+    axes.iterations.update(start=700, end=1000)
+    axes.selection.param.watch(lambda event: alone.append(axes.growing), ["window"])
+    run.grow(1200)
+    assert (axes.window, ends(axes)) == ((900, 1200), (900, 1200))
+    run.grow(1250)
+    assert (axes.window, alone, axes.growing) == ((950, 1250), [True, True], False)
+    axes.selection.follow = False
+    run.grow(2000)
+    assert axes.window == (950, 1250)
+    axes.to_newest()
+    assert (axes.window, axes.at_newest) == ((1700, 2000), True)
+    run.grow(2100)
+    assert axes.window == (1800, 2100)
+
+
+def test_zooming_to_the_end_the_browser_knew_slides_along_too(run: GrowingRun, axes: Axes) -> None:
+    axes.iterations.update(start=500, end=900)
+    run.grow(1100)
+    axes.iterations.update(start=800, end=1000)  # all that the browser has heard of so far
+    assert (axes.window, ends(axes)) == ((900, 1100), (900, 1100))
+
+
+def test_a_part_beyond_the_end_known_before_is_no_old_news(run: GrowingRun, axes: Axes) -> None:
+    run.grow(2000)
+    axes.iterations.update(start=500, end=1500)
+    assert (axes.window, ends(axes)) == ((500, 1500), (500, 1500))
+
+
+def test_a_part_as_long_as_the_run_does_not_reach_below_its_beginning(run: GrowingRun, axes: Axes) -> None:
+    axes.selection.follow = False
+    axes.selection.window = (0, 1000)
+    run.grow(1100)
+    axes.to_newest()
+    assert axes.window == (100, 1100)
 
 
 def test_growth_does_not_snap_the_ends_the_browser_chose(run: GrowingRun, axes: Axes) -> None:

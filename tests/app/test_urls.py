@@ -30,6 +30,8 @@ selections = st.builds(
     classes=names,
     images=names,
     anomaly=st.none() | numbers,
+    runs=names,
+    difference=st.booleans(),
     follow=st.booleans(),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +19,7 @@ OpenPage = Callable[..., "Page"]
 Window = Callable[["Page"], tuple[float, float]]
 HERE = Path(__file__).parent
 # What a run that is being recorded is said to be; on a slow machine the page comes when nothing has come for long.
-FOLLOWED = re.compile("recording, (last data|nothing new)")
+FOLLOWED = re.compile("^(live, iteration|stalled for)")
 
 GOOD = """
 from bokeh.plotting import figure
@@ -131,7 +132,7 @@ def test_an_empty_run_fills_and_a_zoomed_window_stays(
         page.get_by_text("Nothing recorded yet").wait_for()
         runs.append(writer, 0, 320)
         page.get_by_text("good sees (0, 320)").wait_for()
-        page.get_by_text("last data").wait_for()
+        page.get_by_text(re.compile(r"^live, iteration 319, \d+ s ago")).wait_for()
         runs.append(writer, 320, 640)
         page.get_by_text("good sees (0, 640)").wait_for()  # at the whole run the window grows
         assert window_of(page) == (0, 640)
@@ -159,9 +160,49 @@ def test_a_run_that_vanishes_is_said_so(served: str, runs: ModuleType, tmp_path:
         page.get_by_text(FOLLOWED).wait_for()
         root = tmp_path / "runs" / "live" / "zarr.json"
         root.rename(root.with_name("gone"))
-        page.get_by_text("cannot be read any more").wait_for()
+        page.get_by_text("This run is not there any more").wait_for()
+        page.get_by_text("deleted or moved").wait_for()
         page.get_by_text("good sees").wait_for()
         root.with_name("gone").rename(root)
         page.get_by_text(FOLLOWED).wait_for()
+        page.get_by_text("This run is not there any more").wait_for(state="detached")
+    finally:
+        writer.close()
+
+
+def test_a_run_in_anothers_place_is_shown_on_request(
+    served: str, runs: ModuleType, tmp_path: Path, open_page: OpenPage, window_of: Window
+) -> None:
+    path = tmp_path / "runs" / "live"
+    writer = runs.create(path)
+    page = open_page(f"{served}run?path=runs/live&v=good", 1280, 720)
+    page.get_by_text(FOLLOWED).wait_for()
+    writer.close()
+    shutil.rmtree(path)
+    runs.create(path, iterations=640).close()
+    page.get_by_text("Another run has taken this one's place").wait_for()
+    page.get_by_text("good sees (0, 400)").wait_for()  # nothing of the two is mixed
+    page.get_by_text("Show the new run").click()
+    page.get_by_text("good sees (0, 640)").wait_for()
+    assert window_of(page) == (0, 640)
+
+
+def test_a_part_at_the_end_slides_along_until_it_is_held(
+    served: str, runs: ModuleType, tmp_path: Path, open_page: OpenPage, window_of: Window
+) -> None:
+    writer = runs.create(tmp_path / "runs" / "live")
+    try:
+        page = open_page(f"{served}run?path=runs/live&v=good&w=300-400", 1280, 720)
+        page.get_by_text("good sees (300, 400)").wait_for()
+        runs.append(writer, 400, 480)
+        page.get_by_text("good sees (380, 480)").wait_for()
+        assert window_of(page) == (380, 480)
+        page.get_by_text("Following").click()
+        page.locator(".follow").get_by_text(re.compile("Follow$")).wait_for()
+        runs.append(writer, 480, 560)
+        page.get_by_text(re.compile("^live, iteration 559")).wait_for()
+        assert window_of(page) == (380, 480)
+        page.locator(".follow").get_by_text(re.compile("Follow$")).click()
+        page.get_by_text("good sees (460, 560)").wait_for()
     finally:
         writer.close()
