@@ -159,7 +159,9 @@ def quartiles(tensors: Sequence[Tensor | None], samples: Tensor) -> Tensor:
     )
     ordered = torch.where(torch.isfinite(picked), picked, torch.inf).sort(dim=1).values.double()
     finite = torch.isfinite(ordered).sum(dim=1, keepdim=True)
-    place = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64, device=samples.device) * (finite - 1).clamp(min=0)
+    # Made on the device: numbers of Python's would be copied to it, which waits for all that it has to do.
+    quarters = torch.arange(1, 4, dtype=torch.float64, device=samples.device) / 4
+    place = quarters * (finite - 1).clamp(min=0)
     below = place.long()
     low = ordered.gather(1, below)
     high = ordered.gather(1, torch.minimum(below + 1, (finite - 1).clamp(min=0)))
