@@ -21,7 +21,7 @@ _READS = {"_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "mask
 _INDEXES = {"index", "index_put", "index_put_", "_index_put_impl_"}
 
 
-class Waited(AssertionError):
+class WaitError(AssertionError):
     """The host would have waited for the device."""
 
 
@@ -90,22 +90,22 @@ def _near(one: Any) -> Any:
 
 def _refuse_waits(name: str, args: Any, kwargs: dict[str, Any], given: list[Tensor]) -> None:
     if any(one.device == FAR and not isinstance(one, Far) for one in given):
-        raise Waited(f"{name}: numbers of Python's are copied to the device")
+        raise WaitError(f"{name}: numbers of Python's are copied to the device")
     if not any(isinstance(one, Far) for one in given):
         return
     if name in _READS:
-        raise Waited(f"{name} reads values")
+        raise WaitError(f"{name} reads values")
     if name in _INDEXES and any(one.dtype in (torch.bool, torch.uint8) for one in given[1:]):
-        raise Waited(f"{name} by a mask has a size that depends on values")
+        raise WaitError(f"{name} by a mask has a size that depends on values")
     if name == "repeat_interleave" and kwargs.get("output_size") is None:
-        raise Waited(f"{name} has a size that depends on values")
+        raise WaitError(f"{name} has a size that depends on values")
     if name == "segment_reduce" and not kwargs.get("unsafe"):
-        raise Waited(f"{name} looks at the lengths")
+        raise WaitError(f"{name} looks at the lengths")
     if name == "_to_copy" and not kwargs.get("non_blocking"):
         goal = kwargs.get("device")
         if goal is not None and torch.device(goal) != FAR:
-            raise Waited(f"{name} to the host")
+            raise WaitError(f"{name} to the host")
     if name in ("copy_", "_foreach_copy_") and not (kwargs.get("non_blocking") or True in args[2:]):
         pairs = [args[:2]] if name == "copy_" else zip(*args[:2], strict=True)
         if any(isinstance(one, Far) != isinstance(other, Far) and other.ndim for one, other in pairs):
-            raise Waited(f"{name} between host and device")
+            raise WaitError(f"{name} between host and device")

@@ -11,7 +11,7 @@ from deeptracker import Recorder, open_run
 from deeptracker.tracker import assembly
 from deeptracker.tracker.device.measure import DeviceMeasure
 from deeptracker.tracker.device.steps import DeferredSteps
-from tests.tracker.far_device import FAR, Far, FarDevice, Waited, send
+from tests.tracker.far_device import FAR, Far, FarDevice, WaitError, send
 from tests.tracker.networks import Mixed, batch, trainable
 
 
@@ -61,7 +61,7 @@ def test_a_device_is_never_waited_for_and_gives_the_same_numbers(tmp_path, monke
     ],
 )
 def test_the_far_device_finds_out_who_waits(wait, said):
-    with FarDevice(), pytest.raises(Waited, match=said):
+    with FarDevice(), pytest.raises(WaitError, match=said):
         wait(Far(torch.arange(4.0)))
 
 
