@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Callable
 from typing import Any
 
+from deeptracker.app.command.terminal import Bar
 from deeptracker.app.words import size_words
 from deeptracker.data_model.check.checking import check_run, repair_run
 from deeptracker.data_model.check.findings import Finding, Report
@@ -43,36 +42,13 @@ def add_to(commands: Any) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Check, and print what was found."""
-    with _Bar() as bar:
+    with Bar("checking", "file", least=_LONG) as bar:
         if given.repair:
             report = repair_run(given.path, bar, remove_strays=given.remove_strays)
         else:
             report = check_run(given.path, bar)
     print(json.dumps(report.to_json(), indent=2) if given.json else "\n".join(words(report)))
     return DAMAGED if report.damage else 0
-
-
-class _Bar:
-    """Shows how far a long check has come, on a terminal."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-
-    def __enter__(self) -> Callable[[int, int], None]:
-        return self._show
-
-    def _show(self, done: int, total: int) -> None:
-        if total < _LONG:
-            return
-        if self._bar is None:
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=total, desc="checking", unit="file", disable=not sys.stderr.isatty())
-        self._bar.update(done - self._bar.n)
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
 
 
 def words(report: Report) -> list[str]:

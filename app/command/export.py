@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
-from collections.abc import Callable
 from typing import Any
 
+from deeptracker.app.command.terminal import Bar, count_of
 from deeptracker.app.places import folder_size
 from deeptracker.app.words import size_words
 from deeptracker.data_model.export.choice import NARROWING
@@ -56,7 +55,9 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
     several("--image", "images", "only the image of this name")
     several("--block", "blocks", "with --buckets: the envelope of this block of the network instead of its layers")
     group.add_argument("--iterations", type=_window, metavar="A:B", help="only from iteration A up to B, B left out")
-    group.add_argument("--buckets", type=_count, metavar="N", help="min, max, mean and counts in at least N buckets")
+    group.add_argument(
+        "--buckets", type=count_of("buckets"), metavar="N", help="min, max, mean and counts in at least N buckets"
+    )
 
 
 def run(given: argparse.Namespace) -> int:
@@ -64,7 +65,7 @@ def run(given: argparse.Namespace) -> int:
     names = ("statistics", "layers", "filters", "classes", "images", "blocks", "iterations", "buckets")
     chosen: Any = {name: getattr(given, name) for name in names}
     recorded = open_run(given.path)
-    with _Bar() as progress:
+    with Bar("exporting", "B", scaled=True) as progress:
         target = recorded.export(
             given.target,
             given.families,
@@ -78,37 +79,9 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-class _Bar:
-    """Shows how much has been read, on a terminal."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-
-    def __enter__(self) -> Callable[[int, int], None]:
-        return self._show
-
-    def _show(self, done: int, total: int) -> None:
-        if self._bar is None:
-            from tqdm import tqdm
-
-            quiet = not sys.stderr.isatty()
-            self._bar = tqdm(total=total, desc="exporting", unit="B", unit_scale=True, disable=quiet)
-        self._bar.update(done - self._bar.n)
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-
 def _window(text: str) -> tuple[int | None, int | None]:
     found = re.fullmatch(r"(\d*):(\d*)", text)
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is no window: give START:STOP, either of them may be left out")
     start, stop = (int(part) if part else None for part in found.groups())
     return start, stop
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of buckets: give 1 or more")
-    return int(text)

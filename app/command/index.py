@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
-from collections.abc import Callable
 from typing import Any
 
+from deeptracker.app.command.terminal import Bar, count_of
 from deeptracker.app.words import size_words
 from deeptracker.data_model.families import ENTITY
 from deeptracker.data_model.indexing.building import Built, build_index
@@ -36,7 +35,11 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     """Add the options that say who does the work."""
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
-        "--workers", type=_count, default=None, metavar="N", help="processes to share the work (default: one a core)"
+        "--workers",
+        type=count_of("workers"),
+        default=None,
+        metavar="N",
+        help="processes to share the work (default: one a core)",
     )
     group.add_argument("--scheduler", metavar="ADDRESS", help="of a dask.distributed cluster, such as tcp://host:8786")
 
@@ -49,7 +52,7 @@ def workers_of(given: argparse.Namespace) -> int:
 
 def run(given: argparse.Namespace) -> int:
     """Build, and say what was built."""
-    with _Bar() as progress:
+    with Bar("indexing", "record", scaled=True) as progress:
         built = build_index(
             given.path, given.family, workers=workers_of(given), scheduler=given.scheduler, progress=progress
         )
@@ -66,31 +69,3 @@ def words(built: Built) -> str:
         f"{built.path}: {built.files:,} files, {size_words(built.written_bytes)}, of {', '.join(built.families)}, in "
         f"{built.seconds:.1f} s ({size_words(built.record_bytes)} of records, {rate} a second)"
     )
-
-
-class _Bar:
-    """Shows how far the building has come, on a terminal."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-
-    def __enter__(self) -> Callable[[int, int], None]:
-        return self._show
-
-    def _show(self, done: int, total: int) -> None:
-        if self._bar is None:
-            from tqdm import tqdm
-
-            quiet = not sys.stderr.isatty()
-            self._bar = tqdm(total=total, desc="indexing", unit="record", unit_scale=True, disable=quiet)
-        self._bar.update(done - self._bar.n)
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of workers: give 1 or more")
-    return int(text)
