@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
@@ -19,7 +20,12 @@ Content = bytes | Iterable[bytes]
 
 def whole(content: Content) -> bytes:
     """Return the bytes of a file that may be given in parts."""
-    return content if isinstance(content, bytes) else b"".join(content)
+    if isinstance(content, bytes):
+        return content
+    together = io.BytesIO()  # which, unlike `join`, does not hold all parts beside the result
+    for part in content:
+        together.write(part)
+    return together.getvalue()
 
 
 class Storage(Protocol):
