@@ -53,6 +53,15 @@ def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture(scope="session")
+def scheduler() -> Iterator[str]:
+    """Start a cluster of two workers, each a process of its own; return the address of its scheduler."""
+    import distributed
+
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="session")
 def chromium() -> Path:
     """Return the path of the Chromium to test with; a machine without one fails, it does not skip."""
     return install_chromium.find()

@@ -8,10 +8,12 @@ import sys
 import textwrap
 from typing import Any
 
+from deeptracker.app.command.sharing import add_workers
 from deeptracker.data_model.detection import Detection, detect
 from deeptracker.data_model.episodes import Episode, episodes_of_run, self_supporting
 from deeptracker.data_model.rules import add_rules
 from deeptracker.data_model.run import Run, open_run
+from deeptracker.data_model.shared_detection import detect_shared
 
 FOUND, INCOMPLETE = 3, 4
 MOST = 20
@@ -48,6 +50,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--iterations", nargs=2, type=int, metavar=("START", "STOP"), help="only episodes that touch these iterations"
     )
+    add_workers(parser, "1; each searches with some of the rules")
     parser.add_argument("--most", type=_count, default=MOST, help="episodes to print in words (default: %(default)s)")
     parser.set_defaults(run=run)
 
@@ -57,7 +60,7 @@ def run(given: argparse.Namespace) -> int:
     for folder in given.rules_from:
         add_rules(folder)
     recorded = open_run(given.path)
-    detection = detect(recorded, given.rule)
+    detection = _detection(given, recorded)
     found = self_supporting(detection.anomalies) if given.rule else detection.anomalies
     first, stop = given.iterations or recorded.iterations
     told = [one for one in episodes_of_run(recorded, found) if one.start < stop and one.stop > first]
@@ -68,6 +71,13 @@ def run(given: argparse.Namespace) -> int:
     else:
         print(words(recorded, told, given.most))
     return FOUND if told else INCOMPLETE if detection.failures else 0
+
+
+def _detection(given: argparse.Namespace, recorded: Run) -> Detection:
+    if given.scheduler is None and (given.workers or 1) == 1:
+        return detect(recorded, given.rule)
+    options = {"workers": given.workers or 1, "scheduler": given.scheduler}
+    return detect_shared(given.path, given.rule, folders=given.rules_from, **options)
 
 
 def facts(recorded: Run, told: list[Episode], detection: Detection) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from typing import Any
 
-from deeptracker.app.command.terminal import Bar, count_of
+from deeptracker.app.command.sharing import add_workers, cores
+from deeptracker.app.command.terminal import Bar
 from deeptracker.app.words import size_words
 from deeptracker.data_model.families import ENTITY
 from deeptracker.data_model.indexing.building import Built, build_index
@@ -26,35 +26,20 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--family", action="append", choices=list(ENTITY), help="only this family; may be given several times"
     )
-    add_workers(parser)
+    add_workers(parser, "one a core")
     parser.add_argument("--json", action="store_true", help="print JSON instead of words")
     parser.set_defaults(run=run)
-
-
-def add_workers(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say who does the work."""
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument(
-        "--workers",
-        type=count_of("workers"),
-        default=None,
-        metavar="N",
-        help="processes to share the work (default: one a core)",
-    )
-    group.add_argument("--scheduler", metavar="ADDRESS", help="of a dask.distributed cluster, such as tcp://host:8786")
-
-
-def workers_of(given: argparse.Namespace) -> int:
-    """Return how many processes share the work."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return int(given.workers or cores)
 
 
 def run(given: argparse.Namespace) -> int:
     """Build, and say what was built."""
     with Bar("indexing", "record", scaled=True) as progress:
         built = build_index(
-            given.path, given.family, workers=workers_of(given), scheduler=given.scheduler, progress=progress
+            given.path,
+            given.family,
+            workers=given.workers or cores(),
+            scheduler=given.scheduler,
+            progress=progress,
         )
     print(json.dumps(built.to_json(), indent=2) if given.json else words(built))
     return 0

@@ -10,7 +10,11 @@ import pytest
 
 from deeptracker.app.command import main
 from deeptracker.app.command.anomalies import STATUS
-from deeptracker.data_model.rules import discovery, find_rules
+from deeptracker.data_model.detection import detect
+from deeptracker.data_model.errors import QueryError
+from deeptracker.data_model.rules import add_rules, discovery, find_rules
+from deeptracker.data_model.run import open_run
+from deeptracker.data_model.shared_detection import detect_shared
 from tests import planted
 
 ROOT = Path(__file__).parents[2]
@@ -81,3 +85,58 @@ def test_what_cannot_be_is_status_1_or_2(run: Path, tmp_path: Path, capsys: pyte
 def test_the_status_is_documented() -> None:
     documented = " ".join((ROOT / "docs" / "anomalies.md").read_text(encoding="utf-8").split())
     assert STATUS in documented
+
+
+RULE_OF_ONES_OWN = """
+import param
+
+from deeptracker.data_model.anomaly import Kind
+from deeptracker.data_model.rules import Rule
+
+
+class OnesOwn(Rule):
+    "Finds the middle."
+
+    name = param.String(default="ones_own", constant=True)
+    kind, title, source = Kind.SCALAR, "Middle", "nobody"
+
+    def find(self, run, iterations=None):
+        middle = run.iterations[1] // 2
+        return [self.anomaly("loss", 0, (middle, middle + 1), 1.0, "the middle")]
+
+
+class Broken(OnesOwn):
+    "Cannot look."
+
+    name = param.String(default="broken", constant=True)
+
+    def find(self, run, iterations=None):
+        raise ValueError("no eyes")
+"""
+
+
+@pytest.mark.usefixtures("forgetting")
+@pytest.mark.parametrize("shared", ["workers", "scheduler"])
+def test_shared_out_the_rules_find_the_same(
+    run: Path, tmp_path: Path, shared: str, scheduler: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.py").write_text(RULE_OF_ONES_OWN)
+    given = ["anomalies", str(run), "--json", "--rules-from", str(tmp_path)]
+    assert main(given) == 3
+    alone = capsys.readouterr()
+    assert main([*given, f"--{shared}", "2" if shared == "workers" else scheduler]) == 3
+    together = capsys.readouterr()
+    assert json.loads(together.out) == json.loads(alone.out)
+    assert together.err == alone.err == "deeptracker: the rule broken could not look: ValueError: no eyes\n"
+    assert len(json.loads(alone.out)["episodes"]) > 2
+
+
+@pytest.mark.usefixtures("forgetting")
+def test_shared_out_every_single_finding_is_the_same(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(RULE_OF_ONES_OWN)
+    add_rules(tmp_path)
+    alone = detect(open_run(run))
+    assert detect_shared(run, folders=[str(tmp_path)]) == alone
+    assert "ones_own" in {one.rule for one in alone.anomalies}
+    with pytest.raises(QueryError, match="no rule named 'nothing'"):
+        detect_shared(run, ["nothing"])

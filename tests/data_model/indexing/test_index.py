@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import warnings
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from deeptracker.app.command import main
 from deeptracker.data_model import logs
+from deeptracker.data_model import workers as sharing
 from deeptracker.data_model.errors import QueryError, RunFormatError, RunLockedError, WorkersError
 from deeptracker.data_model.indexing import segments
 from deeptracker.data_model.indexing.building import build_index
@@ -93,24 +94,28 @@ def record_bytes(path: Path, family: str) -> int:
     return int(np.prod(value["shape"])) * np.dtype(value["data_type"]).itemsize
 
 
-def test_a_cluster_builds_the_same(recorded: Path, tmp_path: Path) -> None:
-    import distributed
-
+def test_a_cluster_builds_the_same(recorded: Path, tmp_path: Path, scheduler: str) -> None:
     path = without_index(recorded, tmp_path / "run")
-    with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, processes=True) as cluster,
-        warnings.catch_warnings(),
+    assert scheduler.startswith("tcp://")
+    assert main(["index", str(path), "--scheduler", scheduler, "--json"]) == 0
+    assert files(path) == files(recorded)
+    damaged = without_index(recorded, tmp_path / "damaged")
+    next((damaged / "layers/level_0/value/c").rglob("[0-9]*/[0-9]*/[0-9]*")).write_bytes(b"")
+    with pytest.raises(RunFormatError, match="layers/level_0/value"):
+        build_index(damaged, scheduler=scheduler)
+
+
+def test_a_scheduler_that_is_not_there_is_named(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "_PATIENCE", 1)
+    before = files(recorded)
+    with pytest.raises(
+        WorkersError, match=r"No scheduler answers at 'tcp://127.0.0.1:1'.*Start one with `dask scheduler`"
     ):
-        address = cluster.scheduler_address
-        assert address.startswith("tcp://")
-        assert main(["index", str(path), "--scheduler", address, "--json"]) == 0
-        assert files(path) == files(recorded)
-        damaged = without_index(recorded, tmp_path / "damaged")
-        next((damaged / "layers/level_0/value/c").rglob("[0-9]*/[0-9]*/[0-9]*")).write_bytes(b"")
-        with pytest.raises(RunFormatError, match="layers/level_0/value"):
-            build_index(damaged, scheduler=address)
-    with pytest.raises(WorkersError, match="No scheduler answers at"):
-        build_index(path, scheduler=address)
+        build_index(recorded, scheduler="tcp://127.0.0.1:1")
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(WorkersError, match=r"pip install 'deeptracker\[cluster\]'"):
+        build_index(recorded, scheduler="tcp://127.0.0.1:1")
+    assert files(recorded) == before
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
