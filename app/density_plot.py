@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,6 +23,7 @@ from bokeh.models import (
 )
 
 from deeptracker.app import line_density
+from deeptracker.app.compiled import ready
 from deeptracker.app.face_plot import FacePlot, NamedAxis, count_colors, shaded, tooltip
 from deeptracker.app.line_density import Corners
 from deeptracker.app.theme import FONT, THEMES
@@ -42,8 +42,6 @@ VALUE_HOVER = """
 const at = special_vars.y, shown = logarithmic.tags[0] ? Math.pow(10, at) : at, size = Math.abs(shown);
 return size !== 0 && (size < 1e-3 || size >= 1e5) ? shown.toExponential(2) : Number(shown.toPrecision(3)).toString();
 """
-_warm = threading.Event()
-_warming = threading.Lock()
 
 
 def value_ticks(low: float, high: float, logarithmic: bool, most: int = 5) -> list[float]:
@@ -203,7 +201,7 @@ class DensityPlot:
 
     def _draw(self) -> None:
         width, height = self._size
-        if self.source is None or width < 2 or height < 2 or not self._ready():
+        if self.source is None or width < 2 or height < 2 or not ready(self._timers(), self.request):
             return
         began = time.perf_counter()
         window = (float(_end(self.iterations, "start")), float(_end(self.iterations, "end")))
@@ -242,22 +240,6 @@ class DensityPlot:
         lines: Corners = line_density.corners(self.drawn)
         chosen = [row[one] for one in self.picked[-MOST_PICKED:] if one in row and row[one] < len(lines.y)]
         self._lines.data = {"xs": [lines.x for _ in chosen], "ys": [lines.y[one] for one in chosen]}
-
-    def _ready(self) -> bool:
-        """Whether Datashader is compiled; if not, that begins beside the page, and drawing waits for it."""
-        timers = self._timers()
-        if _warm.is_set() or timers is None:
-            return True
-
-        def compile_apart() -> None:
-            with _warming:
-                if not _warm.is_set():
-                    line_density.warm()
-                    _warm.set()
-            timers.add_next_tick_callback(self.request)
-
-        threading.Thread(target=compile_apart, name="datashader", daemon=True).start()
-        return False
 
 
 def _end(of: Range1d, name: str) -> Any:

@@ -15,6 +15,7 @@ from bokeh.models import (
     BoxSelectTool,
     ColumnDataSource,
     CrosshairTool,
+    CustomJS,
     CustomJSHover,
     CustomJSTickFormatter,
     FixedTicker,
@@ -28,6 +29,7 @@ from bokeh.models.annotations import BoxAnnotation, Span
 
 from deeptracker.app.frames import rendered
 from deeptracker.app.theme import FONT, Theme, ramp
+from deeptracker.app.wall.browser import RETARGET_WHEEL
 
 NO_BIN, ZERO, FAINTEST = 0, 1, 48
 """Shades of a tile (0..255): nothing known here, nothing found here, and the faintest of what was found."""
@@ -99,11 +101,11 @@ class NamedAxis:
         return int(longest * LETTER_WIDTH) + 14
 
 
-def shaded(counts: npt.NDArray[Any], highest: float) -> npt.NDArray[np.uint8]:
-    """Return counts as shades: logarithmic, so that one is visible beside a hundred. NaN is no bin."""
+def shaded(counts: npt.NDArray[Any], highest: float, faintest: int = FAINTEST) -> npt.NDArray[np.uint8]:
+    """Return counts as shades from `faintest` on: logarithmic, one is visible beside a hundred. NaN is no bin."""
     known = np.nan_to_num(counts, nan=0.0)
     share = np.log1p(known - 1, where=known >= 1, out=np.zeros_like(known, np.float64)) / np.log1p(max(highest - 1, 1))
-    shade = np.where(known >= 1, FAINTEST + np.clip(share, 0, 1) * (255 - FAINTEST), ZERO)
+    shade = np.where(known >= 1, faintest + np.clip(share, 0, 1) * (255 - faintest), ZERO)
     return np.where(np.isnan(counts), NO_BIN, shade).astype(np.uint8)
 
 
@@ -192,6 +194,9 @@ class FacePlot:
         self._hover = HoverTool(renderers=[self.tile], tooltips=tooltips, formatters=formatters, show_arrow=False)
         self.figure.add_tools(wheel, drag, self._hover, CrosshairTool(overlay=spans))
         self.figure.toolbar.update(active_scroll=wheel, active_drag=drag)
+        if brushes:
+            # A plain wheel zooms iterations, with a modifier rows, as on the walls.
+            self.source.js_on_change("data", CustomJS(args={"wheels": [(wheel, None)]}, code=RETARGET_WHEEL))
 
     def set_tile(self, shades: npt.NDArray[np.uint8], place: tuple[float, float, float, float], **extra: Any) -> None:
         """Draw shades (row, column), row 0 first, over (x, y, width, height); `extra` are arrays for the hover."""

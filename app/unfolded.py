@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from html import escape
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from bokeh.models import Range1d
 from bokeh.models.annotations import Span
 
 from deeptracker.app.correlation_model import to_columns
+from deeptracker.app.event_face import FAINTEST_EVENT, EventFace
 from deeptracker.app.face_plot import (
     FAINTEST,
     FacePlot,
@@ -28,7 +30,7 @@ from deeptracker.app.face_plot import (
     shaded,
 )
 from deeptracker.app.theme import Theme
-from deeptracker.data_model.cube import Faces
+from deeptracker.data_model.cube import EventCube, Faces
 
 COLUMNS = 800
 """Columns of a tile over iterations: enough that the edge of a bin is off by less than two pixels."""
@@ -91,6 +93,9 @@ class Unfolded:
         self.by_class = FacePlot(self.classes, x=iterations, name="class x iteration", colors=count_colors)
         self.by_layer = FacePlot(self.layers, x=iterations, name="layer x iteration", colors=count_colors)
         self.pair = FacePlot(self.layers, x=self.classes, name="layer x class", colors=diverging_colors)
+        self.events = {"class": EventFace(self.by_class), "layer": EventFace(self.by_layer)}
+        for axis in (self.classes, self.layers):
+            axis.range.min_interval = 0.5  # down to the members of a row
         self.all = {"class": self.by_class, "layer": self.by_layer, "pair": self.pair}
         self._captions = {name: pn.pane.HTML(stylesheets=[CAPTION], margin=0, height=22) for name in self.all}
         self._align()
@@ -172,24 +177,38 @@ class Unfolded:
         for face in (self.by_class, self.by_layer):
             face.figure.on_event(SelectionGeometry, lambda event: _brushed(event, on_brush))
 
-    def draw(self, counted: Faces, window: tuple[int, int], theme: Theme) -> None:
-        """Draw the two faces over iterations."""
+    def draw(self, counted: Faces, window: tuple[int, int], theme: Theme, events: EventCube | None = None) -> None:
+        """Draw the two faces over iterations: in bins, or every one of `events` at its place."""
         for name, counts, unit in (("class", counted.classes, "images"), ("layer", counted.layers, "filters")):
-            face = self.all[name]
-            highest = int(counts.max(initial=0))
-            picture = to_columns(counts, counted.edges, window, COLUMNS)
-            low, height = face.row_place()
-            face.set_tile(
-                shaded(picture, highest),
-                (window[0], low, window[1] - window[0], height),
-                counts=np.minimum(counts, 65_535).astype(np.uint16),
-                start=counted.edges[:-1].astype(np.float64),
-                stop=counted.edges[1:].astype(np.float64),
-            )
-            colors = count_colors(theme)[FAINTEST::23]
-            what = f"{'anomalous images' if name == 'class' else 'outlier filters'} per bin"
-            top = f"{max(highest, 1)} {unit}"
-            self._captions[name].object = caption(f"{name.capitalize()} \u00d7 iteration", what, ("1", colors, top))
+            face, single = self.all[name], self.events[name]
+            extra = {
+                "counts": np.minimum(counts, 65_535).astype(np.uint16),
+                "start": counted.edges[:-1].astype(np.float64),
+                "stop": counted.edges[1:].astype(np.float64),
+            }
+            whose = "anomalous images" if name == "class" else "outlier filters"
+            if events is None:
+                single.hide()
+                self._explain(name, theme, f"{whose} per bin", f"{max(int(counts.max(initial=0)), 1)} {unit}", FAINTEST)
+                low, height = face.row_place()
+                place = (window[0], low, window[1] - window[0], height)
+                picture = to_columns(counts, counted.edges, window, COLUMNS)
+                face.set_tile(shaded(picture, int(counts.max(initial=0))), place, **extra)
+            else:
+                found = events.images if name == "class" else events.filters
+                members = events.image_rows if name == "class" else events.filter_rows
+                self._explain(name, theme, f"{whose} are being drawn \u2026", unit, FAINTEST_EVENT)
+                what = f"{whose}, each at its place; ctrl + wheel zooms rows"
+                single.on_drawn = partial(self._drawn, name, theme, what, unit)
+                single.show(found, members, window, **extra)
+
+    def _drawn(self, name: str, theme: Theme, what: str, unit: str, highest: int) -> None:
+        most = f"{highest} {unit} at one place" if highest > 1 else f"alone, no two {unit} at one place"
+        self._explain(name, theme, what, most, FAINTEST_EVENT)
+
+    def _explain(self, name: str, theme: Theme, what: str, top: str, faintest: int) -> None:
+        colors = count_colors(theme)[faintest :: (255 - faintest) // 9]
+        self._captions[name].object = caption(f"{name.capitalize()} \u00d7 iteration", what, ("1", colors, top))
 
     def draw_pairs(self, found: xr.Dataset, theme: Theme) -> None:
         """Draw the layer x class face."""

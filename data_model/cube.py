@@ -49,7 +49,8 @@ class EventCube:
     """Everything the cube counts, of the whole run.
 
     Rows of `images` are classes, rows of `filters` are positions in `layers`: the layers that have filters, in network
-    order. `image_ids` and `filter_names` name the members by their number.
+    order. `image_ids` and `filter_names` name the members by their number, `image_rows` and `filter_rows` are the rows
+    they belong to.
     """
 
     images: Occurrences
@@ -59,6 +60,8 @@ class EventCube:
     layers: list[str]
     image_ids: list[str]
     filter_names: list[str]
+    image_rows: Ints
+    filter_rows: Ints
 
     def faces(self, window: Span | None = None, limit: int | None = None) -> Faces:
         """Count in the bins that touch the window [start, stop), merged to at most about `limit`."""
@@ -151,4 +154,6 @@ def _cube(run: Run, images: Occurrences, anomalies: pd.DataFrame) -> EventCube:
         layers=[layers[number].name for number in recorded],
         image_ids=[str(name) for name in run.images["id"].values],
         filter_names=names,
+        image_rows=np.asarray(run.images["class"].values, np.int64),
+        filter_rows=row_of_layer[run.filter_layer].astype(np.int64),
     )

@@ -23,6 +23,8 @@ STATUS = """
 .status { font-size: 12px; color: var(--dt-muted); white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 """
 CHOICES = {"All flips": "both", "Left": "left", "Right": "right"}
+SHOWN = {"Bins": "bins", "Single events": "events"}
+SHOWN_HELP = "Counts between validations, or every event at its iteration and at its image or filter"
 CHOICES_HELP = "Which flips count as anomalous images: after a stable stretch (left), into one (right), or both"
 
 
@@ -41,6 +43,7 @@ class Correlation(View):
         self._cube: Cube | None = None
         self._pictures = Pictures(session.run)
         self._choice = choice(CHOICES, "both", CHOICES_HELP, "image-rules")
+        self._as = choice(SHOWN, "bins", SHOWN_HELP, "events-as")
         self._fold = pmui.Button(
             label="Fold up", icon="view_in_ar", size="small", variant="text", margin=0, css_classes=["fold"]
         )
@@ -50,6 +53,7 @@ class Correlation(View):
         self._content = pn.Column(sizing_mode="stretch_both", margin=0, min_height=0)
         self.watch(self._fold, lambda event: self._toggle(), "clicks")
         self.watch(self._whole, lambda event: self._brush(None), "clicks")
+        self.watch(self._as, lambda event: self._redraw(), "value")
         self.watch(self._choice, lambda event: self._regather(), "value")
         self.watch(session.search, lambda event: self._regather(), "version")
         self.watch(session.run, lambda event: self._regather(), "version")
@@ -59,6 +63,7 @@ class Correlation(View):
         self._regather()
         bar = pmui.Row(
             self._choice,
+            self._as,
             self._status,
             self._whole,
             self._fold,
@@ -75,6 +80,7 @@ class Correlation(View):
         reason = too_early(self._events, session.run.state)
         for control in (self._choice, self._fold):
             control.visible = reason is None
+        self._as.visible = reason is None and self._cube is None
         if reason is not None:
             self._unfolded = self._cube = None
             self._whole.visible, self._status.object = False, ""
@@ -90,6 +96,7 @@ class Correlation(View):
                 self.guarded(self._brushed),
             )
             self._cube = None
+            self._as.visible = True
             self._content[:] = [self._unfolded.layout]
             self._fold.label = "Fold up"
             self._redraw(restyle=True)
@@ -110,7 +117,7 @@ class Correlation(View):
             self._unfolded.restyle(theme)
         self._counted: Faces = self._events.faces(window, MOST_BINS)
         self._found: xr.Dataset = self._events.pairs(self._span)
-        self._unfolded.draw(self._counted, window, theme)
+        self._unfolded.draw(self._counted, window, theme, self._events if self._as.value == "events" else None)
         self._unfolded.draw_pairs(self._found, theme)
         brush = self.session.selection.brush
         self._unfolded.show_brush(brush)
@@ -154,6 +161,9 @@ class Correlation(View):
     def _tapped(self, face: str, x: float, y: float) -> None:
         """Pick the row or the cell clicked; a click on what is picked already lets go of it."""
         assert self._unfolded is not None
+        if self._as.value == "events" and face != "pair":
+            self._pick_event(face, self._unfolded.events[face].nearest(x, y))
+            return
         layer = None if face == "class" else self._unfolded.layers.place(y)
         class_ = {"class": y, "pair": x}.get(face)
         self._pick(layer, None if class_ is None else self._unfolded.classes.place(class_), face, x)
@@ -179,6 +189,18 @@ class Correlation(View):
         else:
             return
         selection.param.update(**change)
+
+    def _pick_event(self, face: str, found: tuple[int, int, int] | None) -> None:
+        """Pick the image or filter of a single event, and its row; beside all events let go of them."""
+        selection, events = self.session.selection, self._events
+        row, member = found[:2] if found else (None, None)
+        if face == "class":
+            classes = [] if row is None else [events.classes[row]]
+            images = [] if member is None else [events.image_ids[member]]
+            selection.param.update(classes=classes, images=images)
+        else:
+            layers = [] if row is None else [events.layers[row]]
+            selection.param.update(layers=layers, filters=[] if member is None else [member])
 
     def _at(self, found: Any, row: int | None, x: float) -> list[int]:
         """Return the members of a row that were anomalous in the bin at an iteration."""
@@ -217,9 +239,11 @@ class Correlation(View):
             self._cube.label(self._events.classes, self._events.layers)
             self._content[:] = [self._cube.beside(self._behind)]
             self._fold.label = "Unfold"
+            self._as.visible = False
             self._redraw()
         else:
             self._cube = None
+            self._as.visible = True
             self._content[:] = [self._unfolded.layout]
             self._fold.label = "Fold up"
 

@@ -44,6 +44,8 @@ def cube_of(random: np.random.Generator, given: argparse.Namespace) -> EventCube
         layers=names[: given.layers],
         image_ids=[],
         filter_names=[],
+        image_rows=np.arange(given.classes * 50) // 50,
+        filter_rows=np.arange(given.layers * 160) // 160,
     )
 
 

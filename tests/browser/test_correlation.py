@@ -222,3 +222,51 @@ def test_too_early_is_said_and_the_cube_comes_by_itself(tmp_path: Path, open_pag
         found(page)
         page.get_by_text(re.compile("99 bins")).wait_for()
     writer.close()
+
+
+EVENTS_DRAWN = """name => { const figure = Bokeh.documents[0].get_model_by_name(name);
+  const image = figure.renderers[0].data_source.data.image[0];
+  return image.shape && image.shape[1] === figure.inner_width && image.shape[0] === figure.inner_height; }"""
+
+
+def test_single_events_are_drawn_at_their_place_zoomed_by_rows_and_picked(
+    address: str, open_page: OpenPage, frame_of: Frame
+) -> None:
+    page = open_page(address, 1400, 900)
+    found(page)
+    page.get_by_role("button", name="Single events", exact=True).click()
+    for name in (CLASS_FACE, LAYER_FACE):
+        page.wait_for_function(EVENTS_DRAWN, arg=name, timeout=WAIT)
+    picture, drawn = tile(page, CLASS_FACE)
+    height, width = picture.shape
+    linked = sorted(class_ for _, class_ in planted.LINKS)
+    lines = np.flatnonzero((picture >= FAINTEST).any(axis=1)) / height * len(planted.CLASSES)
+    assert sorted({int(line) for line in lines}) == linked, "events lie in the rows of their classes"
+    columns = np.flatnonzero((picture >= FAINTEST).any(axis=0)) / width * planted.ITERATIONS
+    away = (columns - planted.EVERY + 1 + planted.EVERY / 2) % planted.EVERY - planted.EVERY / 2
+    assert np.abs(away).max() < 5 * planted.ITERATIONS / width, "images flip at validations"
+    left, top, _, _ = frame_of(page, CLASS_FACE)
+    row, column = (int(one[0]) for one in np.nonzero(picture >= FAINTEST))
+    page.mouse.move(left + column + 2, top + height - row - 2)
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -300)
+    page.keyboard.up("Control")
+    span = "name => { const y = Bokeh.documents[0].get_model_by_name(name).y_range; return y.end - y.start; }"
+    page.wait_for_function(f"name => ({span})(name) < 3.5", arg=CLASS_FACE, timeout=WAIT)
+    page.wait_for_timeout(500)
+    closer, drawn = tile(page, CLASS_FACE)
+    assert closer.shape == picture.shape
+    assert drawn["dw"] == planted.ITERATIONS, "iterations stay"
+    row, column = (int(one[0]) for one in np.nonzero(closer >= FAINTEST))
+    page.mouse.click(left + column + 2, top + height - row - 2)
+    url = wait_for_address(page, "i=")
+    picked = re.search(r"i=(\w+)-\d+", url)
+    assert picked is not None
+    assert picked[1] in {planted.CLASSES[class_] for class_ in linked}
+    assert f"c={picked[1]}" in url
+    page.get_by_role("button", name="Bins", exact=True).click()
+    page.wait_for_function(
+        "name => Bokeh.documents[0].get_model_by_name(name).renderers[0].data_source.data.image[0].shape[1] === 800",
+        arg=CLASS_FACE,
+        timeout=WAIT,
+    )
