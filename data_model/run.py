@@ -287,8 +287,8 @@ class Run(param.Parameterized):
         `family` is `scalars`, `layers`, `activations`, `filters`, `classes`, `validation`, `images` or `snapshots`.
         Keywords choose of it: `statistics`, `layers`, `filters` (numbers), `classes` and `images` (names), and
         `iterations` (start, stop), each None where open: records at these iterations. With `buckets` it is what `query`
-        returns for all statistics, over (`bucket`, `statistic` or `scalar`, entity); then `blocks` too. Raises
-        QueryError for what there is not.
+        returns for all statistics, over (`bucket`, `statistic` or `scalar`, entity); then `blocks` too. Of images
+        it is then what `image_states` counts, in `rows`. Raises QueryError for what there is not.
         """
         from deeptracker.data_model.export.choice import Choice
 

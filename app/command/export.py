@@ -42,7 +42,7 @@ def add_to(commands: Any) -> None:
 
 
 def _add_choice(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what to export", "Each may be given several times, but for the last two.")
+    group = parser.add_argument_group("what to export", "Each may be given several times, but for the last three.")
 
     def several(option: str, name: str, said: str, **options: Any) -> None:
         group.add_argument(option, action="append", dest=name, metavar=option[2:].upper(), help=said, **options)
@@ -58,11 +58,14 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--buckets", type=count_of("buckets"), metavar="N", help="min, max, mean and counts in at least N buckets"
     )
+    group.add_argument(
+        "--rows", type=count_of("rows"), metavar="N", help="with --family images --buckets: states in at least N rows"
+    )
 
 
 def run(given: argparse.Namespace) -> int:
     """Export, and say what was written."""
-    names = ("statistics", "layers", "filters", "classes", "images", "blocks", "iterations", "buckets")
+    names = ("statistics", "layers", "filters", "classes", "images", "blocks", "iterations", "buckets", "rows")
     chosen: Any = {name: getattr(given, name) for name in names}
     recorded = open_run(given.path)
     with Bar("exporting", "B", scaled=True) as progress:

@@ -25,8 +25,8 @@ NARROWING: dict[str, tuple[str, ...]] = {
 }
 """The families that can be exported, and by what each can be narrowed down."""
 
-SUMMARISED = (SCALARS, LAYERS, ACTIVATIONS, FILTERS, CLASSES, VALIDATION)
-"""The families that have buckets; of validations it is the series of all images together."""
+SUMMARISED = (SCALARS, LAYERS, ACTIVATIONS, FILTERS, CLASSES, VALIDATION, IMAGES)
+"""The families that have buckets; of validations it is the series of all images together, of images their states."""
 
 _OF_NETWORK = (LAYERS, ACTIVATIONS, FILTERS)
 
@@ -42,6 +42,7 @@ class Chosen(TypedDict, total=False):
     blocks: Blocks | None
     iterations: tuple[int | None, int | None] | None
     buckets: int | None
+    rows: int | None
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Choice:
     """One family, and what is wanted of it; None stands for all.
 
     `iterations` [start, stop): records at these iterations; with `buckets`, the buckets that touch them, as `Run.query`
-    gives them. `blocks` asks for the envelope of blocks of the network instead of its layers or filters.
+    gives them. `blocks` asks for the envelope of blocks of the network instead of its layers or filters, `rows` for
+    at least so many rows of images, whose states are counted.
     """
 
     family: str
@@ -61,6 +63,7 @@ class Choice:
     blocks: Blocks | None = None
     iterations: tuple[int | None, int | None] | None = None
     buckets: int | None = None
+    rows: int | None = None
 
     def check(self) -> None:
         """Raise QueryError for what cannot be asked of the family."""
@@ -68,6 +71,14 @@ class Choice:
             raise QueryError(f"There is no family {self.family!r}; allowed are {', '.join(NARROWING)}.")
         if self.buckets is not None and self.family not in SUMMARISED:
             raise QueryError(f"{self.family} have no buckets; leave them out, or ask for {', '.join(SUMMARISED)}.")
+        if self.family == IMAGES and self.buckets is None and self.iterations is not None:
+            raise QueryError("Images have no iterations; leave the window out, or ask for buckets: counts of states.")
+        if self.rows is not None and (self.family != IMAGES or self.buckets is None):
+            raise QueryError("Rows are of the states of images; ask for them with buckets, and family images.")
+        if self.family == IMAGES and self.buckets is not None and self.statistics is not None:
+            raise QueryError(
+                "The states of images are right, wrong, missing, learned and forgotten, and come together."
+            )
         allowed = self._allowed()
         for name in ("layers", "filters", "classes", "images", "blocks"):
             if getattr(self, name) is not None and name not in allowed:
@@ -77,6 +88,11 @@ class Choice:
         given = [name for name in ("layers", "filters", "blocks") if getattr(self, name) is not None]
         if len(given) > 1:
             raise QueryError(f"Give one of {' and '.join(given)}, not both.")
+
+    def window(self, whole: tuple[int, int]) -> tuple[int, int]:
+        """Return the window chosen, its open ends those of the whole run."""
+        start, stop = self.iterations or (None, None)
+        return whole[0] if start is None else start, whole[1] if stop is None else stop
 
     def _allowed(self) -> tuple[str, ...]:
         if self.buckets is None:

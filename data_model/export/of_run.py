@@ -10,6 +10,7 @@ from deeptracker.data_model.errors import ExportError, QueryError
 from deeptracker.data_model.export.choice import IMAGES, NARROWING, SUMMARISED, Choice, Chosen
 from deeptracker.data_model.export.records import records
 from deeptracker.data_model.export.source import Source
+from deeptracker.data_model.export.states import states
 from deeptracker.data_model.export.summaries import summaries
 from deeptracker.data_model.families import SNAPSHOTS, VALIDATION
 from deeptracker.data_model.images import Images
@@ -25,6 +26,8 @@ MISSING = (
 def source_of(commit: Commit, images: Images, series: SeriesReader, choice: Choice, whole: tuple[int, int]) -> Source:
     """Return a choice as a Source, over the records or over the buckets; QueryError for what there is not."""
     choice.check()
+    if choice.buckets is not None and choice.family == IMAGES:
+        return states(images, choice, whole)
     if choice.buckets is not None:
         return summaries(commit, series, choice, whole)
     return records(commit, images, choice)
@@ -41,18 +44,23 @@ def choices(commit: Commit, families: Sequence[str] | None, chosen: Chosen) -> l
         raise QueryError(f"There is no family {unknown[0]!r}; allowed are {', '.join(NARROWING)}.")
     if families is None and chosen.get("buckets") is not None:
         names = [name for name in names if name in SUMMARISED]
-    narrowed = [key for key, value in chosen.items() if value is not None and key not in ("iterations", "buckets")]
+    narrowed = [
+        key for key, value in chosen.items() if value is not None and key not in ("iterations", "buckets", "rows")
+    ]
     if narrowed and len(names) != 1:
         raise ExportError(
             f"A choice of {narrowed[0]} is within one family, and {len(names)} are exported. Name the one."
         )
-    return [Choice(name, **_without_time(chosen) if name == IMAGES and families is None else chosen) for name in names]
+    return [Choice(name, **_fitting(name, chosen) if len(names) > 1 else chosen) for name in names]
 
 
-def _without_time(chosen: Chosen) -> Chosen:
-    """Images have no time: of a window of a whole run, they are all there."""
+def _fitting(family: str, chosen: Chosen) -> Chosen:
+    """Leave out what one family of several cannot have: images have no time, and only their states have rows."""
     kept: Chosen = {**chosen}
-    kept.pop("iterations", None)
+    if family == IMAGES and chosen.get("buckets") is None:
+        kept.pop("iterations", None)
+    if family != IMAGES:
+        kept.pop("rows", None)
     return kept
 
 

@@ -76,7 +76,7 @@ def _entities(commit: Commit, images: Images, choice: Choice) -> dict[str, NDArr
         return {"filter": chosen}
     if choice.family == CLASSES and choice.classes is not None:
         return {"class": numbers_of(choice.classes, images.class_names, "class")}
-    if choice.family == VALIDATION and (chosen := _chosen_images(images, choice)) is not None:
+    if choice.family == VALIDATION and (chosen := chosen_images(images, choice)) is not None:
         return {"image": chosen}
     return {}
 
@@ -97,7 +97,8 @@ def chosen_filters(commit: Commit, choice: Choice) -> NDArray[np.int64] | None:
     return np.flatnonzero(np.isin(owner, wanted))
 
 
-def _chosen_images(images: Images, choice: Choice) -> NDArray[np.int64] | None:
+def chosen_images(images: Images, choice: Choice) -> NDArray[np.int64] | None:
+    """Return the numbers of the images that are named, or of the classes named; None for all."""
     chosen = np.arange(len(images.ids))
     if choice.images is not None:
         chosen = numbers_of(choice.images, [str(one) for one in images.ids], "image")
@@ -137,7 +138,7 @@ def _images(commit: Commit, images: Images, choice: Choice) -> xr.Dataset:
         data["has_thumbnail"] = ("image", known)
         data["thumbnail"] = lazy_blocks(dims, (len(images.ids), *shape), np.uint8, read, {"long_name": "small picture"})
     dataset = xr.Dataset(data, coords={"image": images.ids})
-    chosen = _chosen_images(images, choice)
+    chosen = chosen_images(images, choice)
     return dataset if chosen is None else dataset.isel(image=chosen)
 
 

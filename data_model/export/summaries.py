@@ -31,8 +31,7 @@ def summaries(commit: Commit, series: SeriesReader, choice: Choice, whole: tuple
     assert choice.buckets is not None
     kind = "scalar" if choice.family == SCALARS else "statistic"
     names = choice.named(kind, _known(commit, choice.family))
-    start, stop = choice.iterations or (None, None)
-    window = (whole[0] if start is None else start, whole[1] if stop is None else stop)
+    window = choice.window(whole)
     narrowed = choice.classes if choice.family == CLASSES else choice.layers
     entities = chosen_filters(commit, choice) if choice.family == FILTERS else narrowed
     plans = [series.plan(name, choice.family, window, choice.buckets, entities, choice.blocks) for name in names]

@@ -228,6 +228,29 @@ def test_buckets_are_those_of_the_query(
     stored.close()
 
 
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("iterations", [None, (515, 518)])
+def test_states_of_images_are_those_of_the_query(run: Run, tmp_path: Path, iterations: Any) -> None:
+    cats = [int(number) for number in run.images_of("cat")]
+    for rows, classes, numbers in ((2, None, None), (600, None, None), (1, ["cat"], [cats]), (9, ["cat"], cats)):
+        options: dict[str, Any] = {"buckets": 4, "rows": rows, "iterations": iterations, "classes": classes}
+        expected = run.image_states(numbers, iterations=iterations, rows=rows, buckets=4)
+        found = run.dataset("images", **options)
+        wanted = expected["count"].transpose("bucket", "row", "state")
+        np.testing.assert_array_equal(found["count"], wanted)
+        for name in ("start", "stop", "validations", "images", "state"):
+            np.testing.assert_array_equal(found[name], expected[name])
+        table = pd.read_parquet(run.export(tmp_path / "states.parquet", "images", overwrite=True, **options))
+        np.testing.assert_array_equal(table["count"], found["count"].values.ravel())
+        assert ("image" in table) == (rows > 2)
+        if rows == 9:
+            assert list(table["image"].unique()) == [str(run.images["id"].values[number]) for number in cats]
+    path = run.export(tmp_path / "all.zarr", buckets=5, iterations=iterations)
+    tree = xr.open_datatree(path, engine="zarr")
+    assert set(tree.children) == set(FAMILIES) - {"snapshots"}
+    assert int(tree["images"]["count"].sum()) > 0
+
+
 def test_a_window_and_entities_are_chosen(run: Run) -> None:
     layers = run.dataset("layers", layers=["stage10", "stem"], statistics=["second"], iterations=(100, 600))
     within = run.layers.sel(layer=["stage10", "stem"]).sel(iteration=slice(100, 599))
@@ -256,7 +279,11 @@ def test_a_window_and_entities_are_chosen(run: Run) -> None:
         ({"family": "validation", "images": ["x"]}, "no image 'x'"),
         ({"family": "scalars", "layers": ["stem"]}, "does not narrow down records of scalars; leave it out"),
         ({"family": "layers", "blocks": [""]}, "does not narrow down records of layers; it can be by layers"),
-        ({"family": "images", "buckets": 7}, "images have no buckets"),
+        ({"family": "snapshots", "buckets": 7}, "snapshots have no buckets"),
+        ({"family": "images", "iterations": (0, 7)}, "Images have no iterations"),
+        ({"family": "images", "rows": 7}, "Rows are of the states of images; ask for them with buckets"),
+        ({"family": "layers", "rows": 7, "buckets": 7}, "Rows are of the states of images"),
+        ({"family": "images", "buckets": 7, "statistics": ["right"]}, "come together"),
         ({"family": "filters", "filters": [99]}, "numbered 0 to"),
         ({"family": "layers", "iterations": (7, 7)}, "window [7, 7) is empty"),
         ({"family": "snapshots", "layers": ["stage10"]}, "no layer with snapshots 'stage10'; this run has stem"),
