@@ -45,7 +45,9 @@ class Cube(JSComponent):
     """
 
     faces: param.Dict[dict[str, Any]] = param.Dict(default={}, doc="What is on the faces, see the class.")
-    names: param.Dict[dict[str, Any]] = param.Dict(default={}, doc="Names of `classes`, `layers` and `bins`.")
+    names: param.Dict[dict[str, Any]] = param.Dict(
+        default={}, doc="Names of `classes`, `layers` and `bins`, and the `span` of iterations."
+    )
     picked: param.Dict[dict[str, Any]] = param.Dict(default={}, doc="Numbers of the picked `class` and `layer`.")
 
     _esm = asset("cube.js")
@@ -82,7 +84,8 @@ class Cube(JSComponent):
             faces[name] = {"src": tile(shades, counts), "values": values, "unit": unit}
         numbers = [[f"{value:+.1f}" for value in row] for row in excess]
         pair = {"src": tile(diverging(excess, EXCESS_LIMIT), colors), "values": numbers, "unit": "sd more than chance"}
-        self.param.update(names={**self.names, "bins": bins}, faces={**faces, "pair": pair})
+        span = [int(edges[0]), int(edges[-1]) - 1] if len(edges) else [0, 0]
+        self.param.update(names={**self.names, "bins": bins, "span": span}, faces={**faces, "pair": pair})
 
     def highlight(self, classes: list[int], layers: list[int]) -> None:
         """Outline the picked class and layer."""

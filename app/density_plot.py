@@ -21,6 +21,7 @@ from bokeh.models import (
     Range1d,
     WheelZoomTool,
 )
+from bokeh.models.annotations import Label
 
 from deeptracker.app import line_density
 from deeptracker.app.compiled import ready
@@ -34,6 +35,7 @@ from deeptracker.app.wall.source import Envelope, EnvelopeSource
 MOST_PICKED = 24
 """Picked lines that are drawn one by one."""
 MARGIN_RIGHT = 14
+WAITING = "The lines are being drawn for the first time \u2026"
 VALUE_TICKS = """
 const value = logarithmic.tags[0] ? Math.pow(10, tick) : tick, size = Math.abs(value);
 return size !== 0 && (size < 1e-3 || size >= 1e5) ? value.toExponential(0) : Number(value.toPrecision(3)).toString();
@@ -95,6 +97,10 @@ class DensityPlot:
         for glyph in (self.face.row_strips, self.face.column_strips, self.face.dots):
             glyph.visible = False
         self.picked_glyph = plot.multi_line("xs", "ys", source=self._lines, line_width=1.6)
+        self._waiting = Label(
+            x=16, y=16, x_units="screen", y_units="screen", text=WAITING, text_font=FONT, text_font_size="12px"
+        )
+        plot.add_layout(self._waiting)
         self.lost_glyph = plot.scatter("x", "y", source=self._lost, marker="inverted_triangle", size=8)
         axis = plot.yaxis[0]
         axis.ticker = FixedTicker(ticks=[], minor_ticks=[])
@@ -158,6 +164,7 @@ class DensityPlot:
             axis.update(axis_label_text_color=colors.muted, axis_label_text_font=FONT)
             axis.update(axis_label_text_font_size="11px", axis_label_text_font_style="normal", axis_label_standoff=4)
         self.picked_glyph.glyph.line_color = colors.selection
+        self._waiting.text_color = colors.muted
         self.lost_glyph.glyph.update(fill_color=colors.nonfinite, line_color=colors.plot)
         self._hover.tooltips = _tooltip(self.title, theme)
 
@@ -221,6 +228,7 @@ class DensityPlot:
         middle = (self.drawn.start[lost] + self.drawn.stop[lost]) / 2
         self._lost.data = {"x": middle, "y": np.full(len(lost), values[1] - 0.02 * (values[1] - values[0]))}
         self._draw_picked()
+        self._waiting.visible = False
         self.redraws += 1
         self.seconds = time.perf_counter() - began
 

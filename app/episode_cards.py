@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from deeptracker.app.anomaly_groups import around
-from deeptracker.app.axes import clamped
+from deeptracker.app.axes import Window, clamped
 from deeptracker.app.session import Session
 from deeptracker.data_model.anomaly import Anomaly, Kind
 from deeptracker.data_model.episode_place import kind_of, owner
@@ -82,13 +81,19 @@ def touching(episodes: Sequence[Episode], span: tuple[int, int]) -> list[Episode
     return [one for one in episodes if one.start < span[1] and one.stop > span[0]]
 
 
+def window_of(episode: Episode, whole: Window) -> Window:
+    """Return the iterations to look at: the episode and as much on either side, at least a twentieth of the run."""
+    wanted = max(3 * (episode.stop - episode.start), (whole[1] - whole[0]) // 20)
+    middle = (episode.start + episode.stop) // 2
+    return clamped((middle - wanted // 2, middle + (wanted + 1) // 2), whole)
+
+
 def selected(episode: Episode, session: Session) -> dict[str, Any]:
     """Return what picking an episode selects: its window, its layers, filters, classes and images, what speaks for it.
 
     The layers and classes are those where it may have begun, the most likely first.
     """
-    axes = session.axes
-    window = clamped(around((episode.start, episode.stop), axes.whole, session.window), axes.whole)
+    window = window_of(episode, session.axes.whole)
     change: dict[str, Any] = {
         "anomaly": session.search.rows.get(speaking(episode)),
         "layers": _names(episode, "layer", [layer.name for layer in session.run.layer_list]),

@@ -25,7 +25,8 @@ ORDERS = {"Learned first": "history", "Most changes": "changes", "By number": "n
 LEGEND = """
 .legend { display: flex; gap: 12px; font-size: 12px; color: var(--dt-muted); white-space: nowrap; overflow: hidden;
   align-items: center; }
-.legend b { color: var(--dt-text); font-weight: 600; overflow: hidden; text-overflow: ellipsis; }
+.legend b { color: var(--dt-text); font-weight: 600; flex: none; max-width: 14em; overflow: hidden;
+  text-overflow: ellipsis; }
 .legend i { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 5px;
   outline: 1px solid var(--dt-border); vertical-align: -1px; }
 """

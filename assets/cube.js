@@ -25,7 +25,11 @@ export function render({model, el}) {
       model.send_msg({face: key, layer: key === "class" ? null : row, class: key === "class" ? row : key === "pair" ? column : null,
         bin: key === "pair" ? null : column}); }); }
   const labels = {iteration: make("label iteration", body), layer: make("label layer", body), class: make("label class", body)};
-  labels.iteration.textContent = "iteration \u2192"; labels.layer.textContent = "\u2190 layer"; labels.class.textContent = "class \u2192";
+  const short = (name) => name.length > 14 ? name.slice(0, 6) + "\u2026" + name.slice(-7) : name;
+  const name = () => { const {classes = [], layers = [], span = [0, 0]} = model.names;
+    labels.iteration.textContent = "iteration " + span.map((one) => one.toLocaleString("en-US")).join(" \u2192 ");
+    labels.layer.textContent = layers.length ? `${short(layers.at(-1))} \u2190 layer \u2190 ${short(layers[0])}` : "\u2190 layer";
+    labels.class.textContent = classes.length ? `${short(classes[0])} \u2192 ${short(classes.at(-1).slice(6))}` : "class \u2192"; };
   const band = (node, low, high, upright) => { node.style.display = low == null ? "none" : "block";
     if (low == null) return; const p = (v) => v * 100 + "%";
     Object.assign(node.style, upright ? {left: p(low), width: p(high - low), top: 0, height: "100%"}
@@ -47,7 +51,7 @@ export function render({model, el}) {
     band(faces.layer.chosen, l == null ? null : l / m, l == null ? null : (l + 1) / m, false);
     if (c != null) band(faces.pair.chosen, c / k, (c + 1) / k, true);
     else band(faces.pair.chosen, l == null ? null : l / m, l == null ? null : (l + 1) / m, false); };
-  const paint = () => { for (const key in faces) if (model.faces[key]) faces[key].img.src = model.faces[key].src; mark(); };
+  const paint = () => { name(); for (const key in faces) if (model.faces[key]) faces[key].img.src = model.faces[key].src; mark(); };
   const place = () => {
     const w = stage.clientWidth, h = stage.clientHeight; if (!w || !h) return;
     const unit = Math.min(w / 1.75, h / 1.5), x = unit, y = unit * 0.72, z = unit * 0.6;

@@ -18,7 +18,10 @@ from deeptracker.app.thresholds import Thresholds
 from deeptracker.app.views.base import View
 from deeptracker.data_model.rules import find_rules
 
-STATUS = ".status { font-size: 12px; color: var(--dt-muted); padding-left: 12px; white-space: nowrap; }"
+STATUS = """
+.status { font-size: 12px; color: var(--dt-muted); padding-left: 12px; white-space: nowrap; overflow: hidden;
+  text-overflow: ellipsis; }
+"""
 SHOWN = {"Episodes": "episodes", "Findings": "findings"}
 ORDERS = {"Most important first": "score", "In order of time": "time"}
 

@@ -86,7 +86,7 @@ def test_an_episode_narrows_the_window_to_its_place_and_selects_its_layer(
     page.wait_for_function("location.search.includes('l=stage1.1.conv')")
     start, stop = window_of(page)
     assert start <= planted.NAN[0] < planted.NAN[1] <= stop
-    assert stop - start <= planted.ITERATIONS / 2
+    assert stop - start <= 4 * (planted.NAN[1] - planted.NAN[0])
     assert cards(page, "the odds of the true class").get_attribute("class") == "card validation away"
     page.get_by_role("listbox", name="Episodes").focus()
     page.keyboard.press("ArrowDown")

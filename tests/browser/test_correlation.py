@@ -186,13 +186,31 @@ def test_the_cube_folds_turns_and_picks_without_a_mouse_too(address: str, open_p
     assert body.evaluate("node => node.style.transform") != turned
     page.keyboard.press("Home")
     assert body.evaluate("node => node.style.transform") == turned
+    box = cube.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] - 24
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 100, y - 50, steps=5)
+    page.mouse.up()
+    dragged = [float(one) for one in re.findall(r"-?[\d.]+(?=deg)", body.evaluate("node => node.style.transform"))]
+    home = [float(one) for one in re.findall(r"-?[\d.]+(?=deg)", turned)]
+    assert dragged == pytest.approx([home[0] + 15, home[1] + 30])
+    page.keyboard.press("Home")
+    page.wait_for_timeout(800)
+    last = planted.ITERATIONS - 1
+    assert page.locator(".stage .label.iteration").inner_text().endswith(f"\u2192 {last - last % planted.EVERY + 14:,}")
+    assert page.locator(".stage .label.class").inner_text() == "class cat \u2192 yak"
     assert page.locator(".stage .tile").evaluate_all("all => all.map(one => one.naturalWidth)") == [99, 99, 4]
     page.locator(".stage .face.pair").hover()
     page.locator(".stage .note").filter(has_text="sd more than chance").wait_for()
     page.locator(".stage .face.pair").click()
-    wait_for_address(page, "l=stage")
+    url = wait_for_address(page, "l=stage")
     page.get_by_role("button", name="Unfold").click()
     page.locator(".face-pair").wait_for()
+    layer = [one.name for one in planted.LAYERS].index(re.findall(r"l=([\w.]+)", url)[0])
+    outlined = "name => Bokeh.documents[0].get_model_by_name(name).renderers[2].data_source.data.low"
+    assert page.evaluate(outlined, LAYER_FACE) == [-layer - 0.5], "what is picked on the cube is picked on the faces"
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
