@@ -44,11 +44,16 @@ class RowAxis:
             span = min(bottom - top, extent)
             top = min(max(0.0, top), extent - span)
             bottom = top + span
-        # One after the other reaches the browser, and what it finds out of bounds it corrects and sends back: so
-        # there are no bounds while the ends move.
-        self.y.update(bounds=None, min_interval=None)
+        # One after the other reaches the browser, and what it finds out of bounds it corrects and sends back: so there
+        # are no bounds while the ends move. Where changes are held and combined, each counts at its first place: the
+        # least interval must not grow before the ends do.
+        least = min(FEWEST_ROWS, extent)
+        known: Any = self.y.min_interval
+        if known is not None and least < known:
+            self.y.min_interval = least
+        self.y.bounds = None
         self.y.update(start=-bottom, end=-top or 0.0, reset_start=-extent, reset_end=0)
-        self.y.update(bounds=(-extent, 0), min_interval=min(FEWEST_ROWS, extent))
+        self.y.update(bounds=(-extent, 0), min_interval=least)
 
 
 def negated(of: Range1d) -> tuple[float, float]:

@@ -62,7 +62,7 @@ def test_a_click_on_a_class_opens_its_images(page: Page) -> None:
     left, top, width, height = wall(page, 1)
     page.mouse.click(left + 0.6 * width, top + 0.5 * height)
     page.wait_for_url(re.compile("c=[0-9]"), timeout=WAIT)
-    page.get_by_text("forgotten", exact=True).wait_for(timeout=WAIT)
+    page.locator(".legend").get_by_text("forgotten", exact=True).wait_for(timeout=WAIT)
     page.wait_for_function(f"{DRAWN}.length > {before}", timeout=WAIT)
 
 
@@ -73,6 +73,8 @@ def test_a_click_on_a_layer_opens_its_filters(page: Page) -> None:
     page.wait_for_url(re.compile("l=fc"), timeout=WAIT)
     page.get_by_text(re.compile(r"10 filters")).wait_for(timeout=WAIT)
     page.wait_for_function(f"{DRAWN}.length > {before}", timeout=WAIT)
+    # The picture covers what its range shows: all ten rows, from the first one on.
+    page.wait_for_function(f"{DRAWN}.some(wall => wall.dh === 10 && wall.y === -10)", timeout=WAIT)
 
 
 FILTER_LINES = """() => { const figure = Bokeh.documents[0].get_model_by_name("filter lines");
