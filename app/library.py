@@ -42,6 +42,7 @@ class Entry:
     size: int = 0
     sparkline: tuple[tuple[float, float], ...] = ()
     problem: str = ""
+    synthetic: bool = False
 
 
 def sparkline(run: Run, points: int = SPARKLINE_POINTS) -> tuple[tuple[float, float], ...]:
@@ -138,6 +139,7 @@ def describe(path: Where, key: str) -> Entry:
             run.committed_at,
             folder_size(path),
             sparkline(run),
+            synthetic=run.description.synthetic,
         )
     except DeepTrackerError as error:
         return Entry(key, path, path.name, problem=str(error))

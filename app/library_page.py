@@ -6,13 +6,17 @@ import time
 from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
+from deeptracker.app.compared import MOST
+from deeptracker.app.later import sent_in_order
 from deeptracker.app.library import Entry, Library
 from deeptracker.app.notices import notice
+from deeptracker.app.run_list import RunList
 from deeptracker.app.words import ago, size_words
 
 PERIOD = 4000
@@ -29,6 +33,8 @@ with Recorder("runs/first", model, optimizers=[optimizer]) as recorder:
 STYLES = """
 :host { font-family: var(--dt-font); }
 .runs { display: grid; gap: 8px; margin: 0; padding: 0; list-style: none; }
+.runs li { display: grid; grid-template-columns: 18px minmax(0, 1fr); gap: 12px; align-items: center; }
+.pick { width: 16px; height: 16px; margin: 0; accent-color: var(--dt-accent); cursor: pointer; }
 .entry { display: grid; grid-template-columns: 168px minmax(140px, 1fr) 190px 130px 84px; gap: 20px;
   align-items: center; padding: 12px 18px; border: 1px solid var(--dt-border); border-radius: 8px;
   background: var(--dt-surface);
@@ -79,6 +85,7 @@ def entry_html(entry: Entry, link: str, now: float) -> str:
         )
     words = {"closed": "finished", "recording": "recording"}.get(entry.state, entry.state)
     model = f" · {entry.model}" if entry.model else ""
+    model += " · synthetic" if entry.synthetic else ""
     return (
         f'<a class="entry" href="{escape(link)}">{sparkline_svg(entry.sparkline)}'
         f'<div>{name}<div class="sub">{escape(entry.key)}{escape(model)}</div></div>'
@@ -87,6 +94,14 @@ def entry_html(entry: Entry, link: str, now: float) -> str:
         f'<div class="number">{entry.iterations:,}<div class="sub">iterations</div></div>'
         f'<div class="number wide">{size_words(entry.size)}<div class="sub">on disk</div></div></a>'
     )
+
+
+def pick_html(entry: Entry) -> str:
+    """Return the box that picks a run for a comparison; none where the run cannot be opened."""
+    if entry.problem:
+        return "<span></span>"
+    key, name = escape(entry.key), escape(entry.name)
+    return f'<input type="checkbox" class="pick" value="{key}" aria-label="Pick {name}" title="Pick to compare">'
 
 
 def matching(entries: Sequence[Entry], words: str) -> list[Entry]:
@@ -114,7 +129,19 @@ class LibraryPage(pn.viewable.Viewer):
         )
         self.search.param.watch(lambda event: self.update(), ["value_input"])
         self.title = pmui.Typography(margin=0, sx={"fontSize": "19px", "fontWeight": 600})
-        self.list = pn.pane.HTML(stylesheets=[STYLES], sizing_mode="stretch_width", margin=0)
+        self.list = RunList(stylesheets=[STYLES], sizing_mode="stretch_width", margin=0)
+        self.compare = pmui.Button(
+            label="Compare",
+            icon="stacked_line_chart",
+            size="small",
+            variant="contained",
+            margin=(0, 12, 0, 0),
+            align="center",
+            visible=False,
+            target="_self",
+            css_classes=["compare"],
+        )
+        self.list.param.watch(lambda event: self._picked(), ["picked"])
         self.content = pn.Column(sizing_mode="stretch_width", margin=0)
         self.update()
 
@@ -135,15 +162,27 @@ class LibraryPage(pn.viewable.Viewer):
             self._show(notice("No run matches", "The search looks at name, place, model and state of each run."))
             return
         now = time.time()
-        lines = [f"<li>{entry_html(entry, self.link(entry), now)}</li>" for entry in shown]
-        words = f'<ul class="runs">{"".join(lines)}</ul>'
-        if words != self.list.object:
-            self.list.object = words
+        lines = [f"<li>{pick_html(entry)}{entry_html(entry, self.link(entry), now)}</li>" for entry in shown]
+        self.list.lines = f'<ul class="runs">{"".join(lines)}</ul>'
+        self._picked()
         self._show(self.list)
+
+    def _picked(self) -> None:
+        """Offer to lay the picked runs over the one picked first."""
+        known = {entry.key: entry for entry in self.library.entries() if not entry.problem}
+        picked = [known[key] for key in self.list.picked if key in known]
+        if len(picked) < 2:
+            self.compare.visible = False
+            return
+        others = "".join(f"&r={quote(entry.key, safe='/')}" for entry in picked[1 : MOST + 1])
+        self.compare.param.update(
+            label=f"Compare {min(len(picked), MOST + 1)} runs", href=self.link(picked[0]) + others, visible=True
+        )
 
     def _show(self, content: Any) -> None:
         if list(self.content) != [content]:
-            self.content[:] = [content]
+            with sent_in_order():
+                self.content[:] = [content]
 
     def _empty(self) -> Any:
         places = ", ".join(str(root) for root in self.library.roots)
@@ -158,6 +197,7 @@ class LibraryPage(pn.viewable.Viewer):
         bar = pmui.Row(
             self.title,
             pn.Spacer(sizing_mode="stretch_width"),
+            self.compare,
             self.search,
             sizing_mode="stretch_width",
             margin=(0, 0, 16, 0),

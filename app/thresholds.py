@@ -10,6 +10,7 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 
+from deeptracker.app.later import sent_in_order
 from deeptracker.data_model.rules import Rule
 
 STYLE = """
@@ -102,7 +103,8 @@ class Thresholds:
             if widget is not None:
                 widget.param.watch(lambda event, name=name: self._changed(event.obj, rule, name), ["value"])
                 shown.append(widget)
-        self._fields[:] = shown
+        with sent_in_order():
+            self._fields[:] = shown
 
     def _changed(self, widget: Any, rule: Rule, name: str) -> None:
         """Take over what was typed; what the threshold does not take is put back."""

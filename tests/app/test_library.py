@@ -129,3 +129,16 @@ def test_sparklines_of_odd_losses() -> None:
         drawn = sparkline_svg(spans)
         assert "nan" not in drawn
         assert "inf" not in drawn
+
+
+def test_two_picked_runs_can_be_compared(library: Library) -> None:
+    page = LibraryPage(library, lambda entry: f"run?path={entry.key}")
+    assert page.list.lines.count('class="pick"') == 2  # none where a run cannot be opened
+    page.list.picked = ["runs/group/deep/second"]
+    assert not page.compare.visible
+    page.list.picked = ["runs/group/deep/second", "runs/bad", "nowhere", "runs/first"]
+    assert page.compare.visible
+    assert page.compare.label == "Compare 2 runs"
+    assert page.compare.href == "run?path=runs/group/deep/second&r=runs/first"
+    page.list.picked = ["runs/first"]
+    assert not page.compare.visible

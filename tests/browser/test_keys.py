@@ -103,6 +103,7 @@ def test_the_keys_are_listed(run_address: str, open_page: OpenPage) -> None:
     page.get_by_text("Fold or unfold the group").wait_for()
     page.keyboard.press("Escape")
     page.get_by_text("Fold or unfold the group").wait_for(state="hidden")
+    page.wait_for_timeout(1000)
     page.keyboard.press("?")  # the server has heard that it was closed
     page.get_by_text("Fold or unfold the group").wait_for()
     page.keyboard.press("Escape")

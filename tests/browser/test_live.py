@@ -206,3 +206,25 @@ def test_a_part_at_the_end_slides_along_until_it_is_held(
         page.get_by_text("good sees (460, 560)").wait_for()
     finally:
         writer.close()
+
+
+def test_runs_picked_in_the_list_are_laid_over_each_other(
+    served: str, runs: ModuleType, tmp_path: Path, open_page: OpenPage
+) -> None:
+    runs.create(tmp_path / "runs" / "one").close()
+    runs.create(tmp_path / "runs" / "two", iterations=320).close()
+    page = open_page(served)
+    page.get_by_label("Pick one").check()
+    page.get_by_label("Pick two").check()
+    page.wait_for_timeout(5000)  # the list is renewed meanwhile: what is picked stays so
+    assert page.get_by_label("Pick one").is_checked()
+    page.get_by_text("Compare 2 runs").click()
+    page.wait_for_url(re.compile(r"path=runs/one&r=runs/two"))
+    page.get_by_text("with two").wait_for()
+    page.locator(".difference").get_by_role("button").click()
+    page.wait_for_url(re.compile("d=1"))
+    page.wait_for_function("[...Bokeh.documents[0].all_models].some(model => model.axis_label === 'Δ loss')")
+    page.get_by_text("with two").click()
+    page.get_by_text("with two").wait_for(state="detached")
+    page.wait_for_function("!location.search.includes('r=runs')")
+    assert page.locator(".difference").get_by_role("button").count() == 0
