@@ -11,9 +11,11 @@ import pandas as pd
 import panel as pn
 import param
 
+from deeptracker.app.shared_search import Shared
 from deeptracker.data_model.anomaly import Anomaly, to_frame
 from deeptracker.data_model.detection import Detection, Following, default_rules
 from deeptracker.data_model.episodes import Episode, episodes_of_run
+from deeptracker.data_model.rules import Rule
 
 if TYPE_CHECKING:
     from deeptracker.data_model.run import Run
@@ -32,6 +34,14 @@ class Found:
     table: pd.DataFrame
     episodes: list[Episode]
     seconds: float
+
+
+_shared: Shared[Found] = Shared()
+
+
+def _as_they_were(rule: Rule) -> bool:
+    """Whether all thresholds of a rule are its own, untouched."""
+    return all(getattr(rule, name) == rule.param[name].default for name in rule.thresholds())
 
 
 class AnomalySearch(param.Parameterized):
@@ -97,6 +107,14 @@ class AnomalySearch(param.Parameterized):
             threading.Thread(target=self._look_apart, name="anomaly search", daemon=True).start()
 
     def _look(self) -> Found:
+        """Search; what is found in a finished run with the rules' own thresholds is the same for all sessions."""
+        run = self.run
+        if run.state != "closed" or any(not _as_they_were(rule) for rule in self.rules):
+            return self._look_alone()
+        key = (run.url, run.committed_at)
+        return _shared.get(key, self._look_alone, lambda found: not found.detection.failures)
+
+    def _look_alone(self) -> Found:
         started = time.monotonic()
         episodes: list[Episode] = []
         try:
