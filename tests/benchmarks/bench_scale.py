@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -89,6 +91,26 @@ def latencies(run: Run) -> dict[str, tuple[float, float]]:
     return found
 
 
+def exported(path: Path) -> list[tuple[str, int, float, float]]:
+    """Export the run in a process of its own; return format, bytes, CPU seconds and peak of memory in MB of each."""
+    script = (
+        "import re, sys, time\n"
+        "from deeptracker.data_model.run import open_run\n"
+        "begun = time.process_time()\n"
+        "open_run(sys.argv[1]).export(sys.argv[2], 'layers')\n"
+        "peak = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]\n"
+        "print(time.process_time() - begun, int(peak) * 1024 / 1e6)"
+    )
+    found = []
+    for suffix in (".parquet", ".zarr", ".nc"):
+        target = path.with_suffix(suffix)
+        command = [sys.executable, "-c", script, str(path), str(target)]
+        answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        spent, peak = map(float, answer.split())
+        found.append((suffix, size(target) if target.is_dir() else target.stat().st_size, spent, peak))
+    return found
+
+
 def size(path: Path) -> int:
     """Return the bytes of all files below a folder."""
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
@@ -127,6 +149,9 @@ def measured(path: Path, iterations: int) -> tuple[float, float]:
     print(f"| opening the run | {opening:.1f} | |")
     for words, (anew, known) in latencies(run).items():
         print(f"| {words} | {anew:.1f} | {known:.1f} |")
+    print("\n| export to | MB on disk | MB of values per CPU second | peak of memory, MB |\n|---|---|---|---|")
+    for suffix, written, cpu, peak in exported(path):
+        print(f"| {suffix} | {written / 1e6:,.0f} | {raw / 1e6 / cpu:,.0f} | {peak:,.0f} |")
     return rate, (stored - above) / raw
 
 
