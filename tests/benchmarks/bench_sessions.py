@@ -91,22 +91,28 @@ class Visitor:
 
     def until(self, done: Callable[[], bool]) -> None:
         """Take what the server sends, acknowledge pictures, until something is so."""
-        # The client's public ways all wait for a reply, and drop whatever comes meanwhile.
         connection = self.session._connection
-        alarm = connection._loop.call_later(PATIENCE, connection.close)
-        connection._loop_until(lambda: self.acknowledge() or done())
-        connection._loop.remove_timeout(alarm)
-        if not done():
-            raise TimeoutError("The server has not answered.")
 
-    def acknowledge(self) -> bool:
+        async def read() -> None:
+            # The client's own ways drop what comes before a reply, or go one call deeper with every message.
+            self.acknowledge()
+            while not done():
+                message = await connection._pop_message()
+                if message is None:
+                    raise ConnectionError("The server has closed the connection.")
+                if message.msgtype == "PATCH-DOC":
+                    self.session._handle_patch(message)
+                    self.acknowledge()
+
+        connection._loop.run_sync(read, timeout=PATIENCE)
+
+    def acknowledge(self) -> None:
         """Tell the server that new pictures are shown, as a browser does."""
         for face in self.faces():
             number = face.tags[0].data["number"]
             for report in self.reports(face):
                 if report.data["drawn"] != number:
                     report.data = {"drawn": list(number), "ratio": [1.0]}
-        return False
 
     def reports(self, face: Any) -> list[Any]:
         """Return where pictures of a wall are acknowledged."""
