@@ -65,13 +65,11 @@ class Visitor:
         known = get_session_id(token[1])
         self.session = pull_session(session_id=known, url=f"{address}run", max_message_size=200_000_000)
         document = self.document = self.session.document
+        self.size, self.sized = {"inner_width": width, "inner_height": height}, set[str]()
         ready = MessageSentEvent(document, "bokeh_event", DocumentReady())
         document.callbacks.trigger_on_change(ready)
         self.window = document.get_model_by_name("iterations")
         self.until(lambda: len(self.faces()) >= WALLS)
-        for face in self.faces():
-            for name, value in (("inner_width", width), ("inner_height", height)):  # read-only but for a browser
-                document.callbacks.trigger_on_change(ModelChangedEvent(document, face, name, value))
         self.until(self.all_drawn)
 
     def faces(self) -> list[Any]:
@@ -107,8 +105,13 @@ class Visitor:
         connection._loop.run_sync(read, timeout=PATIENCE)
 
     def acknowledge(self) -> None:
-        """Tell the server that new pictures are shown, as a browser does."""
+        """Tell the server how large walls are, and that new pictures are shown, as a browser does."""
         for face in self.faces():
+            if face.id not in self.sized:
+                self.sized.add(face.id)
+                for name, value in self.size.items():  # read-only but for a browser
+                    event = ModelChangedEvent(self.document, face, name, value)
+                    self.document.callbacks.trigger_on_change(event)
             number = face.tags[0].data["number"]
             for report in self.reports(face):
                 if report.data["drawn"] != number:
