@@ -1,9 +1,11 @@
-"""The compiled part of a scan over blocks: keeps the last ones of every series in order, and judges each new one."""
+"""The compiled part of a scan over blocks: keeps the last ones of every series, and judges each new one."""
 
 from __future__ import annotations
 
 import numba
 import numpy as np
+
+from deeptracker.data_model.block_lanes import LANES, expect_lanes
 
 PRIOR, FORGETTING = 20.0, 0.05
 """Observations that the long-run scale counts for, and how fast it follows."""
@@ -55,7 +57,7 @@ def _median(values, first, stop):  # type: ignore[no-untyped-def]  # pragma: no 
 
 
 @numba.njit(cache=True)
-def _push(one, value, lag, ring, ordered, queue, counts):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _push(one, value, lag, ring, queue, counts):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Let a value join the last ones of a series, `lag` values late; counts: in the ring, next place, in the queue."""
     if lag > 0:
         waiting = counts[one, 2]
@@ -69,67 +71,61 @@ def _push(one, value, lag, ring, ordered, queue, counts):  # type: ignore[no-unt
         queue[one, lag - 1] = value
         value = oldest
     window, place = ring.shape[1], counts[one, 1]
-    if counts[one, 0] == window:
-        leaving, crossing = ring[one, place], ring[one, (place + window // 2) % window]
-        _reorder(ordered[one, 0], window, leaving, value)
-        _reorder(ordered[one, 1], window // 2, leaving, crossing)
-        _reorder(ordered[one, 2], window // 2, crossing, value)
     ring[one, place] = value
     counts[one, 1] = place + 1 if place + 1 < window else 0
-    if counts[one, 0] < window:
-        counts[one, 0] += 1
-        if counts[one, 0] == window:  # it begins with the oldest: nothing has been overwritten
-            ordered[one, 0, :window] = np.sort(ring[one])
-            ordered[one, 1, : window // 2] = np.sort(ring[one, : window // 2])
-            ordered[one, 2, : window // 2] = np.sort(ring[one, window // 2 :])
+    counts[one, 0] = min(counts[one, 0] + 1, window)
 
 
 @numba.njit(cache=True)
-def _reorder(ordered, count, old, new):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Let `new` take the place of `old` among sorted values, and keep them sorted."""
-    place = 0
-    while ordered[place] != old:
-        place += 1
-    while place + 1 < count and ordered[place + 1] < new:
-        ordered[place] = ordered[place + 1]
-        place += 1
-    while place > 0 and ordered[place - 1] > new:
-        ordered[place] = ordered[place - 1]
-        place -= 1
-    ordered[place] = new
-
-
-@numba.njit(cache=True)
-def _middle(ordered, count):  # type: ignore[no-untyped-def]  # pragma: no cover
-    return 0.5 * (ordered[(count - 1) // 2] + ordered[count // 2])
-
-
-@numba.njit(cache=True)
-def _expect(ring, ordered, place, count, lag, fewest, work):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Return the lowest and highest value to expect after the last ones, its variance (in theirs), and their spread.
-
-    There is no spread of fewer than `fewest` values. `work` (2, window) is room for them.
-    """
-    wrapped = max(count - place, 0)  # how many of them lie at the end of the ring
-    for number in range(wrapped):
-        work[0, number] = work[1, number] = ring[ring.size - wrapped + number]
-    for number in range(wrapped, count):
-        work[0, number] = work[1, number] = ring[place - count + number]
+def _variance(count, lag):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Return the variance of what so many last values lead to expect, in units of theirs."""
     half = count // 2
-    if count == ring.size:
-        level, older, newer = _middle(ordered[0], count), _middle(ordered[1], half), _middle(ordered[2], half)
-    else:
-        older, newer = _median(work[1], 0, half), _median(work[1], count - half, count)
-        level = _median(work[1], 0, count)
-    apart, ahead = count - half, 0.5 * (half + 1) + lag
-    slope = (newer - older) / apart
+    reach = (0.5 * (half + 1) + lag) / (count - half)
+    return MEDIAN_VARIANCE / half * (1 + lag) * ((1 + reach) ** 2 + reach**2)
+
+
+@numba.njit(cache=True)
+def _expect(ring, count, lag, fewest, work):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Return the lowest and highest value to expect after the first `count` of a ring, and their spread.
+
+    There is no spread of fewer than `fewest` values. `work` (window,) is room for them.
+    """
+    half = count // 2
+    work[:count] = ring[:count]
+    older, newer = _median(work, 0, half), _median(work, count - half, count)
+    level = _median(work, 0, count)
+    slope, ahead = (newer - older) / (count - half), 0.5 * (half + 1) + lag
     centre, course = newer - slope * (count - 0.5 * (half + 1)), newer + slope * ahead
-    variance = MEDIAN_VARIANCE / half * (1 + lag) * ((1 + ahead / apart) ** 2 + (ahead / apart) ** 2)
     if count < fewest:
-        return min(level, course), max(level, course), variance, 0.0
+        return min(level, course), max(level, course), 0.0
     for number in range(count):
-        work[1, number] = abs(work[0, number] - centre - slope * number)
-    return min(level, course), max(level, course), variance, 1.4826 * _median(work[1], 0, count)
+        work[number] = abs(ring[number] - centre - slope * number)
+    return min(level, course), max(level, course), 1.4826 * _median(work, 0, count)
+
+
+@numba.njit(cache=True)
+def _expect_all(judged, lag, fewest, network, ring, counts, low, high, spread):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Put what every judged series leads to expect into `low`, `high` and `spread`: those with full rings together."""
+    series, window = ring.shape
+    values, ordered, found = np.zeros((window, LANES)), np.empty((window, LANES)), np.empty((5, LANES))
+    few = np.empty(window)
+    for start in range(0, series, LANES):
+        stop, full = min(start + LANES, series), False
+        for one in range(start, stop):
+            if judged[one] and counts[one, 0] == window:
+                full, place, lane = True, counts[one, 1], one - start
+                for number in range(window - place):
+                    values[number, lane] = ring[one, place + number]
+                for number in range(place):
+                    values[window - place + number, lane] = ring[one, number]
+        if full:
+            ordered[:] = values
+            expect_lanes(values, lag, network, (ordered, found))
+        for one in range(start, stop):
+            if judged[one] and counts[one, 0] == window:
+                low[one], high[one], spread[one] = found[0, one - start], found[1, one - start], found[2, one - start]
+            elif judged[one]:  # a ring that is not full begins with the oldest
+                low[one], high[one], spread[one] = _expect(ring[one], counts[one, 0], lag, fewest, few)
 
 
 @numba.njit(cache=True)
@@ -158,35 +154,34 @@ def _rescale(group, judged, counts, fewest, scale, common):  # type: ignore[no-u
 
 
 @numba.njit(cache=True)
-def advance(values, landmark, first, few, sided, group, pool, floor, state, numbers, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+def advance(values, landmark, first, few, sided, network, group, pool, floor, state, numbers, out):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Judge blocks (block, series) from number `first` on, and let each join the last ones of its series.
 
-    `few`, `state` and `numbers` are what a BlockScan holds; `out` gets score, limit passed (0: none), expected value,
-    and whether it is strong.
+    `few`, `state` and `numbers` are what a BlockScan holds, `network` sorts half a window; `out` gets score, limit
+    passed (0: none), expected value, and whether it is strong.
     """
     fewest, fewest_after, start, lag = few
-    ring, ordered, queue, scale, past, limit = state
+    ring, queue, scale, past, limit = state
     counts, pooled = numbers
     score, passed, middle, strong = out
     series = ring.shape[0]
     judged = np.zeros(series, np.bool_)
-    common, variance = np.ones(series), np.ones(series)
-    work = np.empty((2, ring.shape[1]))
+    common = np.ones(series)
+    low, high, width = np.empty(series), np.empty(series), np.empty(series)
     for row in range(values.shape[0]):
         block = first + row
         if landmark[row]:
             counts[:] = 0
             continue
         for one in range(series):
-            count = counts[one, 0]
-            judged[one] = np.isfinite(values[row, one]) and count >= (fewest_after if scale[one, 1] > 0 else fewest)
+            needed = fewest_after if scale[one, 1] > 0 else fewest
+            judged[one] = np.isfinite(values[row, one]) and counts[one, 0] >= needed
+        _expect_all(judged, lag, fewest, network, ring, counts, low, high, width)
+        for one in range(series):
             if judged[one]:
-                low, high, variance[one], spread = _expect(
-                    ring[one], ordered[one], counts[one, 1], count, lag, fewest, work
-                )
-                middle[row, one] = min(max(values[row, one], low), high)
-                if count >= fewest:
-                    scale[one, 0] = spread + 1e-12
+                middle[row, one] = min(max(values[row, one], low[one]), high[one])
+                if counts[one, 0] >= fewest:
+                    scale[one, 0] = width[one] + 1e-12
         _rescale(group, judged, counts, fewest, scale, common)
         for one in range(series):
             value, own = values[row, one], pool[one]
@@ -195,7 +190,7 @@ def advance(values, landmark, first, few, sided, group, pool, floor, state, numb
                 freedom = FREEDOM * max(count, fewest)
                 long_run = common[one] * scale[one, 1]
                 mixed = (freedom * scale[one, 0] ** 2 + PRIOR * long_run**2) / (freedom + PRIOR)
-                spread = max(np.sqrt(mixed), floor[one]) * np.sqrt(1 + variance[one])
+                spread = max(np.sqrt(mixed), floor[one]) * np.sqrt(1 + _variance(count, lag))
                 z = (value - middle[row, one]) / spread
                 size = z if sided else abs(z)
                 score[row, one] = z
@@ -207,4 +202,4 @@ def advance(values, landmark, first, few, sided, group, pool, floor, state, numb
                     past[own, pooled[own] % POOL] = size
                     pooled[own] += 1
             if np.isfinite(value):
-                _push(one, value, lag, ring, ordered, queue, counts)
+                _push(one, value, lag, ring, queue, counts)

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from deeptracker.data_model.block_kernel import FREEDOM, MANY, POOL, PRIOR, advance
+from deeptracker.data_model.block_lanes import sorting_network
 from deeptracker.data_model.tails import exceeded_with_risks
 
 Floats = npt.NDArray[np.float64]
@@ -81,7 +82,7 @@ class BlockScan:
         tail = risk if limits.sided else risk / 2
         self._least = np.array([stats.t.isf(tail, freedom), stats.t.isf(tail / STRONG, freedom)])
         self._ring = np.zeros((series, window))
-        self._ordered = np.zeros((series, 3, window))  # of a full ring: all, the older half, the newer half
+        self._network = sorting_network(window // 2)
         self._queue = np.zeros((series, max(limits.lag, 1)))
         self._counts = np.zeros((series, 3), np.int64)
         self._scale = np.zeros((series, 2))
@@ -106,10 +107,11 @@ class BlockScan:
                 self.block,
                 (limits.fewest, limits.fewest_after_landmark, limits.start, limits.lag),
                 limits.sided,
+                self._network,
                 self._group,
                 self._pool,
                 self._floor,
-                (self._ring, self._ordered, self._queue, self._scale, self._past, self._limit),
+                (self._ring, self._queue, self._scale, self._past, self._limit),
                 (self._counts, self._pooled),
                 (score[part], limit[part], middle[part], strong[part]),
             )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from deeptracker.data_model import block_kernel, block_scan
+from deeptracker.data_model.block_lanes import sorting_network
 from deeptracker.data_model.block_scan import BlockScan, Limits
 from deeptracker.data_model.tails import exceeded_with_risks
 
@@ -154,3 +155,27 @@ def test_a_tail_is_told_from_a_sample_about_as_it_is(name: str) -> None:
     for one, risk in zip(told, risks, strict=True):
         assert one == pytest.approx(beyond(risk), rel=0.25)
     assert exceeded_with_risks(drawn(30), risks, 0.02) == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("count", range(1, 11))
+def test_a_network_sorts_every_order_of_zeros_and_ones_and_so_everything(count: int) -> None:
+    orders = np.array(list(itertools.product([0, 1], repeat=count)))
+    for low, high in sorting_network(count):
+        orders[:, [low, high]] = np.sort(orders[:, [low, high]], axis=1)
+    assert np.all(np.diff(orders, axis=1) >= 0)
+
+
+@pytest.mark.parametrize(("window", "lag"), [(20, 0), (22, 0), (40, 3), (8, 0)])
+def test_many_series_side_by_side_are_judged_as_each_would_be_alone(window: int, lag: int) -> None:
+    """45 series fill one set of lanes and a part of another; gaps and landmarks put them out of step."""
+    values = np.column_stack([series(seed) for seed in range(45)])
+    limits, landmark = Limits(0.01, window=window, fewest=6, lag=lag), np.arange(len(values)) == 90
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(block_scan, "FEWEST_POOLED", 10**9)  # a pool of its own would be another for each
+        together = BlockScan(range(45), [0] * 45, np.full(45, 0.02), limits).advance(values, landmark)
+        for one in range(45):
+            alone = BlockScan([0], [0], np.array([0.02]), limits).advance(values[:, [one]], landmark)
+            mine = together.series == one
+            assert together.block[mine].tolist() == alone.block.tolist()
+            assert together.z[mine].tolist() == alone.z.tolist()
+    assert len(together.block) > 45
