@@ -29,8 +29,16 @@ class LearningRateTrack:
     """Reads the first learning rate of a run, only what is new at each `update`; 1 where a run logs none."""
 
     def __init__(self) -> None:
-        self._iteration, self._rate = np.zeros(0, np.int64), np.zeros(0)
-        self._read = 0
+        self._iterations, self._rates = np.zeros(0, np.int64), np.zeros(0)  # with room for more
+        self._known = self._read = 0
+
+    @property
+    def _iteration(self) -> Ints:
+        return self._iterations[: self._known]
+
+    @property
+    def _rate(self) -> Floats:
+        return self._rates[: self._known]
 
     def update(self, run: HasScalars) -> None:
         """Read what is new."""
@@ -42,8 +50,12 @@ class LearningRateTrack:
         part = scalars[names[0]].isel(iteration=slice(self._read, records))
         rate = np.asarray(part.values, np.float64)
         known = np.isfinite(rate)
-        self._iteration = np.append(self._iteration, np.asarray(part["iteration"].values, np.int64)[known])
-        self._rate, self._read = np.append(self._rate, rate[known]), records
+        start, self._known, self._read = self._known, self._known + int(known.sum()), records
+        if self._known > len(self._rates):
+            room = max(2 * len(self._rates), self._known)
+            self._iterations, self._rates = np.resize(self._iterations, room), np.resize(self._rates, room)
+        self._iterations[start : self._known] = np.asarray(part["iteration"].values, np.int64)[known]
+        self._rates[start : self._known] = rate[known]
 
     @property
     def stop(self) -> int:
@@ -61,8 +73,13 @@ class LearningRateTrack:
         first = np.minimum(np.searchsorted(self._iteration, start, "left"), last - 1)
         before = np.maximum(first - 1, 0)
         edges = np.column_stack([first, last]).ravel()
-        sums = np.add.reduceat(np.append(self._rate, 0.0), edges)[::2]
-        edges = np.column_stack([before, last]).ravel()
-        low = np.minimum.reduceat(np.append(self._rate, np.inf), edges)[::2]
-        high = np.maximum.reduceat(np.append(self._rate, -np.inf), edges)[::2]
+        # Only what the spans hold, and a value at the end for the last of them to stop at.
+        begin, end = int(before[0]), int(last[-1])
+        part, edges = np.append(self._rate[begin:end], 0.0), edges - begin
+        sums = np.add.reduceat(part, edges)[::2]
+        edges = np.column_stack([before, last]).ravel() - begin
+        part[-1] = np.inf
+        low = np.minimum.reduceat(part, edges)[::2]
+        part[-1] = -np.inf
+        high = np.maximum.reduceat(part, edges)[::2]
         return sums / (last - first), high > low * STEP
