@@ -1,4 +1,4 @@
-"""The expensive part of a scan over blocks, for many series at once: what full windows lead to expect, and their spread.
+"""What full windows of a scan over blocks lead to expect, and their spread, of many series at once.
 
 A median needs its values in order. Sorted by a network (a fixed list of pairs to compare), many series are sorted side
 by side, each pair for all of them in a few instructions; one after the other, each by its own comparisons, they take
@@ -27,9 +27,8 @@ def sorting_network(count: int) -> npt.NDArray[np.int64]:
         step = merged
         while step:
             for start in range(step % merged, count - step, 2 * step):
-                for low in range(start, min(start + step, count - step)):
-                    if low // (2 * merged) == (low + step) // (2 * merged):
-                        pairs.append((low, low + step))
+                below = range(start, min(start + step, count - step))
+                pairs += [(one, one + step) for one in below if one // (2 * merged) == (one + step) // (2 * merged)]
             step //= 2
         merged *= 2
     return np.array(pairs, np.int64).reshape(-1, 2)
