@@ -101,7 +101,7 @@ class IterationAxis:
         begin, end = (int(np.searchsorted(table[:, 0], one, side="right")) - 1 for one in (first, stop - 1))
         if begin == end:  # most runs have one segment: a rule that follows one asks for all of it again and again
             number, start, interval = table[begin].tolist()
-            return np.arange(first - number, stop - number, step, dtype=np.int64) * interval + start
+            return np.asarray(np.arange(first - number, stop - number, step, dtype=np.int64) * interval + start)
         records = np.arange(first, stop, step, dtype=np.int64)
         segment = np.searchsorted(table[:, 0], records, side="right") - 1
         found: Iterations = table[segment, 1] + (records - table[segment, 0]) * table[segment, 2]
