@@ -1,8 +1,8 @@
 """A small run with everything in it that a run can hold, and beside it the values that went in.
 
 `python -m tests.data_model.formats.recording` records one with the code as it is, closed and interrupted, into an
-archive named after the present format version. It is run once for each version, when that version is final: the
-archives then show that later code reads what earlier code wrote. An archive is never recorded again.
+archive named after the present format version. It is run once for each version, with the code that the version came
+with: the archives then show that later code reads what earlier code wrote. An archive is never recorded again.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ Expected = dict[str, NDArray[Any]]
 
 
 def wild(rng: np.random.Generator, *shape: int) -> NDArray[np.float32]:
-    """Values with infinities, NaN that was recorded, and NaN where nothing was."""
-    values = rng.normal(size=shape).astype(np.float32)
+    """Values with infinities, NaN that was recorded, and NaN where nothing was; of few digits, to take little room."""
+    values = (np.round(16 * rng.normal(size=shape)) / 16).astype(np.float32)
     kind = rng.random(shape)
     values[kind < 0.01] = np.inf
     values[(kind > 0.01) & (kind < 0.02)] = np.nan
