@@ -50,12 +50,17 @@ class GivenRows:
 
 
 def write_rows(tree: ArrayTree, path: str, field: Field, start: int, rows: Rows) -> None:
-    """Write rows as the last records of an array, from record `start` on, where a shard begins."""
+    """Write rows as the last records of an array, from record `start` on, where a shard begins.
+
+    Rows that fill no shard end a run: the rest of their chunks is padding, and nobody waits for them.
+    """
     stop = start + rows.count
-    tree.resize(path, field.place(field.shape, stop))
+    array = tree.resize(path, field.place(field.shape, stop))
+    shard = (array.shards or array.chunks)[-1 if field.record_last else 0]
 
     def read(region: Region) -> NDArray[Any]:
         *place, record = region if field.record_last else (*region[1:], region[0])
         return field.oriented(rows.block(tuple(place), record.start - start, record.stop - start))
 
-    tree.write(path, field.place([slice(0, size) for size in field.shape], slice(start, stop)), read)
+    region = field.place([slice(0, size) for size in field.shape], slice(start, stop))
+    tree.write(path, region, read, thorough=rows.count < shard)

@@ -74,10 +74,10 @@ class ArrayTree:
         array.resize(shape)
         return array
 
-    def write(self, path: str, region: Region, read: Read) -> None:
+    def write(self, path: str, region: Region, read: Read, *, thorough: bool = False) -> None:
         """Write a part of an array that begins and ends where shards do, or where the array ends.
 
-        `read` is asked for no more than a chunk at a time.
+        `read` is asked for no more than a chunk at a time; `thorough` as for `ShardEncoder.content`.
         """
         array = self[path]
         encoder = ShardEncoder.of(array.metadata.to_dict())
@@ -85,7 +85,7 @@ class ArrayTree:
             array[region] = read(region)  # as any program may lay out an array
             return
         for shard in encoder.shards(region):
-            self._storage.write(f"{path}/{encoder.layout.name(shard)}", encoder.content(shard, read))
+            self._storage.write(f"{path}/{encoder.layout.name(shard)}", encoder.content(shard, read, thorough=thorough))
 
     def widen(self, path: str, shape: tuple[int, ...]) -> None:
         """Give an array room for more entities; nothing is deleted, also where it has fewer records in `shape`.

@@ -23,6 +23,10 @@ Read = Callable[[Region], NDArray[Any]]
 _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 _NO_CHUNK = 2**64 - 1
 
+_THOROUGH = {"cname": "zstd", "clevel": 5}
+"""How chunks that are mostly padding are compressed: LZ4 spends up to 24 bytes on two numbers and what pads them, and
+this 8. Blosc says in each chunk how it was compressed, so that every reader of the array reads these too."""
+
 
 class ShardEncoder:
     """Makes the files of one array, of which never more than a chunk is in memory."""
@@ -52,14 +56,20 @@ class ShardEncoder:
         )
         return itertools.product(*along)
 
-    def content(self, shard: Coordinates, read: Read) -> Iterator[bytes]:
-        """Yield the bytes of a shard; `read` is asked for the part of each chunk that lies within the array."""
+    def content(self, shard: Coordinates, read: Read, *, thorough: bool = False) -> Iterator[bytes]:
+        """Yield the bytes of a shard; `read` is asked for the part of each chunk that lies within the array.
+
+        With `thorough` they are fewer, and take several times as long.
+        """
+        blosc = self._blosc
+        if thorough and blosc is not None:
+            blosc = Blosc(**_THOROUGH, shuffle=blosc.shuffle, blocksize=blosc.blocksize)
         index, done = np.full((*self.layout.grid, 2), _NO_CHUNK, "<u8"), 0
         for place in morton_order_iter(self.layout.grid):
             region = self._region(shard, place)
             if all(one.start < one.stop for one in region):
                 start = done
-                for part in self._chunk(read(region)):
+                for part in self._chunk(read(region), blosc):
                     done += len(part)
                     yield part
                 index[place] = start, done - start
@@ -74,14 +84,14 @@ class ShardEncoder:
         sizes = zip(starts, layout.chunk, layout.shape, strict=True)
         return tuple(slice(start, min(start + chunk, size)) for start, chunk, size in sizes)
 
-    def _chunk(self, values: NDArray[Any]) -> Iterator[bytes]:
+    def _chunk(self, values: NDArray[Any], blosc: Blosc | None) -> Iterator[bytes]:
         layout = self.layout
         if values.shape == layout.chunk:
             chunk = np.ascontiguousarray(values, layout.dtype)
         else:
             chunk = np.full(layout.chunk, layout.fill, layout.dtype)
             chunk[tuple(slice(size) for size in values.shape)] = values
-        return self._checked(chunk.tobytes() if self._blosc is None else self._blosc.encode(chunk), layout.checked)
+        return self._checked(chunk.tobytes() if blosc is None else blosc.encode(chunk), layout.checked)
 
     @staticmethod
     def _checked(content: bytes, checked: bool) -> Iterator[bytes]:

@@ -136,6 +136,23 @@ def test_writes_the_files_that_zarr_writes(layout: dict[str, Any], seed: int) ->
         assert found == {name: file.read_bytes() for name, file in files.items() if file.is_file()}
 
 
+@settings(max_examples=100, deadline=None)
+@given(layout=layouts(), seed=st.integers(0, 2**32))
+def test_zarr_reads_what_was_compressed_thoroughly(layout: dict[str, Any], seed: int) -> None:
+    layout = {**layout, "index_first": False, "empty": True}
+    with tempfile.TemporaryDirectory() as name:
+        array = create(Path(name), **layout)
+        values = values_of(np.random.default_rng(seed), layout["shape"], layout["dtype"])
+        encoder = ShardEncoder.of(array.metadata.to_dict())
+        assert encoder is not None
+        for shard in encoder.shards(tuple(slice(0, size) for size in layout["shape"])):
+            file = Path(name) / "a" / encoder.layout.name(shard)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(b"".join(encoder.content(shard, lambda part: values[part], thorough=True)))
+        assert same(np.asarray(array[...]), values)
+        assert same(reader(Path(name)).read((slice(None),) * values.ndim), values)
+
+
 @pytest.mark.parametrize(
     "options", [{"index_first": True}, {"typesize": 1}, {"dtype": "float16"}], ids=lambda one: next(iter(one))
 )

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from deeptracker.data_model import logs
 from deeptracker.data_model.errors import NotARunError, RecordingError, RunExistsError, RunLockedError
 from deeptracker.data_model.missing import is_missing, recorded
 from deeptracker.data_model.run import open_run
-from deeptracker.data_model.vocabulary import Description
+from deeptracker.data_model.vocabulary import Description, Layer, Statistic
 from deeptracker.data_model.writer import RunWriter
 from tests.data_model.test_query import LAYERS, STATISTICS, assert_exact, start, wild
 
@@ -47,6 +48,18 @@ def test_stock_xarray_opens_a_closed_run_whole(tmp_path: Path) -> None:
     assert list(records.layer.values) == [layer.name for layer in LAYERS]
     np.testing.assert_array_equal(records.value.sel(statistic="second").values.T, values[:, 1])
     np.testing.assert_array_equal(tree["scalars/level_0/value"].sel(scalar="loss").values[0], np.linspace(2, 1, 1500))
+
+
+def test_few_records_take_few_bytes_once_the_run_is_closed(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(size=(2, 1, 4800)).astype(np.float32)
+    layers = [Layer(f"layer{number}", "conv", (48, 8, 3, 3), 48) for number in range(100)]
+    one = [Statistic("change")]
+    with closing(RunWriter.create(tmp_path / "run", Description(), layers, one, one)) as writer:
+        writer.append_filters(np.array([0, 16]), noise)
+    files = [file for file in (tmp_path / "run/filters/level_0/value/c").rglob("*") if file.is_file()]
+    # Each of the 4800 filters has two numbers in a chunk with room for 512 or more.
+    assert sum(file.stat().st_size for file in files) < 1.2 * noise.nbytes
+    np.testing.assert_array_equal(open_run(tmp_path / "run").filters["change"].values, noise[:, 0])
 
 
 def test_stock_xarray_opens_a_live_run_up_to_its_last_shard(tmp_path: Path) -> None:
