@@ -1,10 +1,14 @@
-"""How well two series go together, against all circular shifts of one of them in time.
+"""How well two series go together, against circular shifts of one of them in time.
 
 Shifting a series in a circle keeps its own rhythm (bursts, quiet stretches) and breaks every link to the other, so the
-sums of products over all T shifts are what chance alone gives, and the true one is just one of them: the share of
-shifts that reach it is an exact p-value, down to 1 / T. Their variance has a closed form: for series of mean 0 it is
-T^-2 times the sum over frequencies k of |X_k|^2 |Y_k|^2. So all pairs cost two FFTs and two matrix products, and only
-the few pairs that stand out are shifted.
+sums of products over the shifts are what chance alone gives, and the true one is just one of them: the share of shifts
+that reach it is a p-value, down to 1 / shifts. Only shifts by up to a quarter of the time are asked, either way: a
+training begins wildly and ends quietly, and the true sum has early times with early ones, as near shifts have; against
+far ones, early with late, two series that each have a course of their own seem to go together.
+
+The variance over all T shifts has a closed form: for series of mean 0 it is T^-2 times the sum over frequencies k of
+|X_k|^2 |Y_k|^2. So all pairs cost two FFTs and two matrix products, and only those that stand out the most are shifted
+through; what the others' scores are worth is told from a few shifts of all of them.
 """
 
 from __future__ import annotations
@@ -19,13 +23,19 @@ from scipy import fft
 from deeptracker.data_model.significance import pareto_tail, skewed_tail
 
 Floats = npt.NDArray[np.float64]
+Series = npt.NDArray[np.float32]
 Spectra = npt.NDArray[np.complex64]
+Mask = npt.NDArray[np.bool_]
+Pairs = npt.NDArray[np.int64]
 
-SHORTLIST = 0.02
-"""Pairs with an approximate p-value below this are shifted through; above it the approximation is good to 10 %."""
+NEAR = 4
+"""Shifts go up to this part of the time."""
 
 MOST_SHIFTED = 8192
-"""Pairs that are shifted through at most, those with the least approximate p-values; it bounds the time."""
+"""Pairs that are shifted through at most, those that stand out the most; it bounds the time."""
+
+POOLED_SHIFTS = 6
+"""Shifts of all pairs at once that tell what the scores of the others are worth."""
 
 _BATCH = 128
 _TOLERANCE = 1e-4
@@ -45,9 +55,10 @@ class ShiftTest:
 def shift_test(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> ShiftTest:
     """Compare every row of `x` (n, time) with every row of `y` (m, time); both float32 with a mean of 0 over time.
 
-    p-values are the share of shifts that reach the sum at shift 0, below 1 / T from a Pareto tail on that pair's own
-    shifts, and for pairs that do not stand out from a gamma distribution with the skewness of independent products.
-    Of pairs that stand out beyond `MOST_SHIFTED` they are no less than 1 / T. ValueError for other shapes.
+    p-values are the share of near shifts that reach the sum at shift 0; where none does, from a Pareto tail on that
+    pair's own shifts, but never below 1 / shifts^2: so far a tail is believed. Of pairs beyond `MOST_SHIFTED` they are
+    the share that all pairs together have, in some shifts, of scores as high, and no less than 1 / shifts. ValueError
+    for other shapes.
     """
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(f"Two arrays (rows, time) over the same times are needed; given {x.shape} and {y.shape}.")
@@ -64,28 +75,47 @@ def shift_test(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> ShiftTest:
     excess = np.divide(product, deviation, out=np.zeros_like(product), where=possible)
     skewness = np.outer(_skewness(first), _skewness(second)) / np.sqrt(length)
     p_value = np.where(possible, skewed_tail(excess, skewness), np.nan)
-    _shift_through(p_value, spectra, deviation, length)
+    pairs = np.argwhere(possible)
+    if len(pairs) > MOST_SHIFTED:
+        rough = p_value[possible]
+        p_value[possible] = np.maximum(_pooled(rough, possible, first, second, deviation, skewness), 1 / _near(length))
+        chosen = np.argpartition(rough, MOST_SHIFTED)[:MOST_SHIFTED]
+        pairs = pairs[chosen]
+        p_value[tuple(pairs.T)] = rough[chosen]
+    _shift_through(p_value, pairs, spectra, deviation, length)
     return ShiftTest(excess, p_value)
 
 
-def _shift_through(p_value: Floats, spectra: tuple[Spectra, Spectra], deviation: Floats, length: int) -> None:
-    """Replace the small p-values by those from all shifts."""
-    chosen = np.argwhere(p_value < SHORTLIST)
-    if len(chosen) > MOST_SHIFTED:
-        order = np.argpartition(p_value[tuple(chosen.T)], MOST_SHIFTED)
-        left = tuple(chosen[order[MOST_SHIFTED:]].T)
-        p_value[left] = np.maximum(p_value[left], 1 / length)
-        chosen = chosen[order[:MOST_SHIFTED]]
-    for begin in range(0, len(chosen), _BATCH):
-        i, j = chosen[begin : begin + _BATCH].T
-        shifts = fft.irfft(np.conj(spectra[0][i]) * spectra[1][j], length, axis=1)
-        enough = shifts[:, 0] - _TOLERANCE * deviation[i, j]
-        reached = np.count_nonzero(shifts >= enough[:, None].astype(np.float32), axis=1)
-        found = reached / length
+def _near(length: int) -> int:
+    """Return how many shifts are near, with that by 0."""
+    return 2 * (length // NEAR) + 1
+
+
+def _pooled(rough: Floats, possible: Mask, x: Series, y: Series, deviation: Floats, skewness: Floats) -> Floats:
+    """Return what share of all pairs has a rough p-value as small as each of these (pairs,), when shifted."""
+    far = y.shape[1] // NEAR
+    by = [sign * far * (step + 1) // (POOLED_SHIFTS // 2) for step in range(POOLED_SHIFTS // 2) for sign in (1, -1)]
+    spread, skew = deviation[possible], skewness[possible]
+    shifted = np.concatenate([skewed_tail((x @ np.roll(y, one, axis=1).T)[possible] / spread, skew) for one in by])
+    shifted.sort()
+    return np.asarray((1 + np.searchsorted(shifted, rough, side="right")) / (1 + len(shifted)))
+
+
+def _shift_through(p_value: Floats, pairs: Pairs, spectra: tuple[Spectra, Spectra], deviation: Floats, n: int) -> None:
+    """Put in the p-values of `pairs` (pairs, 2) from the near shifts of `n` times."""
+    far, near = n // NEAR, _near(n)
+    for begin in range(0, len(pairs), _BATCH):
+        i, j = pairs[begin : begin + _BATCH].T
+        every = fft.irfft(np.conj(spectra[0][i]) * spectra[1][j], n, axis=1)
+        true, shifts = every[:, 0], np.concatenate([every[:, 1 : far + 1], every[:, n - far :]], axis=1)
+        enough = (true - _TOLERANCE * deviation[i, j]).astype(np.float32)
+        reached = 1 + np.count_nonzero(shifts >= enough[:, None], axis=1)
+        found = reached / near
         alone = np.flatnonzero(reached == 1)
-        if len(alone):
-            tail = pareto_tail(shifts[alone, 1:].astype(np.float64), shifts[alone, 0].astype(np.float64))
-            found[alone] = np.minimum(tail, 1 / length)
+        if len(alone) and near > 1:
+            tail = pareto_tail(shifts[alone].astype(np.float64), true[alone].astype(np.float64))
+            least = np.maximum(p_value[i[alone], j[alone]], 1 / near**2)
+            found[alone] = np.clip(tail, np.minimum(least, 1 / near), 1 / near)
         p_value[i, j] = found
 
 
@@ -102,7 +132,7 @@ def _multiplicity(length: int) -> npt.NDArray[np.float32]:
     return weight
 
 
-def _skewness(series: npt.NDArray[np.float32]) -> Floats:
+def _skewness(series: Series) -> Floats:
     variance = np.einsum("rt,rt->r", series, series, dtype=np.float64) / series.shape[1]
     third = np.einsum("rt,rt,rt->r", series, series, series, dtype=np.float64) / series.shape[1]
     return np.asarray(np.divide(third, variance**1.5, out=np.zeros(len(series)), where=variance > 0))

@@ -24,7 +24,7 @@ from deeptracker.data_model.significance import benjamini_hochberg
 Ints = npt.NDArray[np.int64]
 
 FEWEST_BINS = 20
-"""Below this many bins no pair is judged: the least p-value that n shifts can give is 1 / n."""
+"""Below this many bins no pair is judged: n shifts alone give no p-value below 1 / n."""
 
 MEANING = {
     "observed": (
@@ -41,7 +41,11 @@ MEANING = {
         "standard deviations",
         "the same for the parts of layer and class that are their own, each in units of its spread at that time",
     ),
-    "p_value": ("", "share of the circular shifts with that excess or more; below 1 / bins from a Pareto tail"),
+    "p_value": (
+        "",
+        "share of the circular shifts by up to a quarter of the bins with that excess or more; where none has it, from "
+        "a Pareto tail",
+    ),
     "q_value": ("", "p-value corrected for the number of pairs (Benjamini-Hochberg)"),
 }
 
