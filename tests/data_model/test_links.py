@@ -74,8 +74,8 @@ def p_values(layer_face: np.ndarray, class_face: np.ndarray) -> np.ndarray:
     ids=lambda how: ", ".join(f"{name} {value}" for name, value in how.items()),
 )
 def test_without_links_p_values_say_the_truth(how: dict[str, float]) -> None:
-    """Against all shifts, far ones too, and with a gamma distribution above 0.02, which was done before, series that each
-    decline by a rate of their own came below 0.05 and below 0.01 one and a half times as often as that.
+    """Against all shifts, far ones too, and with a gamma distribution above 0.02, as it was done before, series that
+    each decline by a rate of their own came below 0.05 and below 0.01 one and a half times as often as that.
     """
     p_value = np.array(
         [
