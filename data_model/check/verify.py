@@ -13,7 +13,7 @@ from zarr.storage import MemoryStore, StorePath
 
 from deeptracker.data_model.checksums import crc32c
 from deeptracker.data_model.presence import Coordinates, Grid, file_name
-from deeptracker.data_model.shards import ShardLayout
+from deeptracker.data_model.shards import Region, ShardEncoder, ShardLayout
 from deeptracker.data_model.shards.decode import decode_chunk, decode_index
 
 _ERRORS = (ValueError, RuntimeError, TypeError, OSError, KeyError, IndexError)
@@ -68,13 +68,24 @@ def decoded(content: bytes, node: Mapping[str, Any], coordinates: Coordinates) -
 
 
 def encoded(values: NDArray[Any], node: Mapping[str, Any], coordinates: Coordinates) -> bytes:
-    """Return the file of an array with these values from its corner on, as zarr writes it."""
-    files: dict[str, Buffer] = {}
+    """Return the file of an array with these values from its corner on, as recording writes it."""
     grid = Grid.of(node)
-    starts = (grid.span(coordinates, axis)[0] for axis in range(grid.axes))
-    region = tuple(slice(start, start + size) for start, size in zip(starts, values.shape, strict=True))
-    _alone(node, files)[region] = values
-    return files[file_name("a", coordinates)].to_bytes()
+    starts = [grid.span(coordinates, axis)[0] for axis in range(grid.axes)]
+    stops = [start + size for start, size in zip(starts, values.shape, strict=True)]
+    encoder = ShardEncoder.of({**node, "shape": stops})
+    if encoder is None:
+        files: dict[str, Buffer] = {}
+        _alone(node, files)[tuple(map(slice, starts, stops))] = values
+        return files[file_name("a", coordinates)].to_bytes()
+
+    def read(region: Region) -> NDArray[Any]:
+        return values[
+            tuple(slice(one.start - start, one.stop - start) for one, start in zip(region, starts, strict=True))
+        ]
+
+    along = grid.record_axis
+    ends_the_run = along is not None and values.shape[along] < grid.file[along]
+    return b"".join(encoder.content(coordinates, read, thorough=ends_the_run))
 
 
 def _alone(node: Mapping[str, Any], files: dict[str, Buffer]) -> zarr.Array[Any]:
