@@ -23,31 +23,40 @@ def empty_rows(series: int, buckets: int, dtype: np.dtype[Any]) -> Rows:
     return np.empty((len(AGGREGATES), series, buckets), dtype)
 
 
-def reduce_records(values: Rows, factor: int, out: Rows, at: int = 0) -> None:
+def reduce_records(
+    values: Rows, factor: int, out: Rows, at: int = 0, span: slice = slice(None), pick: Any = None, put: Any = None
+) -> None:
     """Reduce records (series, records) to buckets of `factor`, into `out` from bucket `at` on; the last may be short.
 
-    `values` and `out` are float32 or float64, each row contiguous.
+    Those in `span`, of the series with the numbers `pick`, to series `put` of `out`; all, to the same places, without.
+    Both arrays are float32 or float64, in C order.
     """
+    first, stop, _ = span.indices(values.shape[1])
     if factor == 1:
-        _single_records(values, out[..., at : at + values.shape[1]])
+        _single_records(values[:, span], slice(None) if pick is None else pick, out[..., at : at + stop - first], put)
         return
-    _reduce_records(values, bits(values), missing_bits(values.dtype), factor, out, at)
+    picked, places = _places(pick, put, len(values), out.shape[1])
+    marks, missing, top = bits(values), missing_bits(values.dtype), values.dtype.type(np.inf)
+    end = stop - (stop - first) % factor
+    _reduce_records(values, marks, missing, top, picked, places, first, end, factor, out, at)
+    if end < stop:
+        at += (end - first) // factor
+        _reduce_records(values, marks, missing, top, picked, places, end, stop, stop - end, out, at)
 
 
 def reduce_buckets(
     rows: Rows, factor: int, out: Rows, at: int = 0, span: slice = slice(None), pick: Any = None, put: Any = None
 ) -> None:
-    """Reduce `factor` buckets to one, into `out` from bucket `at` on: those in `span` of `rows`, the last may be short.
+    """Reduce `factor` buckets to one, as `reduce_records` does with records.
 
-    `pick` are numbers of series in `rows`, `put` where they go in `out`; all, to the same places, without. What was
-    stored before an entity came holds NaN for its counts too: it is taken for 0.
+    What was stored before an entity came holds NaN for its counts too: it is taken for 0.
     """
     first, stop, _ = span.indices(rows.shape[2])
     if factor == 1:
         _copy(rows[..., span], slice(None) if pick is None else pick, out[..., at : at + stop - first], put)
         return
-    picked = np.arange(rows.shape[1]) if pick is None else _numbers(pick, rows.shape[1])
-    _reduce_buckets(rows, picked, picked if put is None else _numbers(put, out.shape[1]), first, stop, factor, out, at)
+    picked, places = _places(pick, put, rows.shape[1], out.shape[1])
+    _reduce_buckets(rows, picked, places, first, stop, factor, out, at)
 
 
 def reduce_levels(values: Rows, level: int, merged: int) -> Rows:
@@ -61,13 +70,14 @@ def reduce_levels(values: Rows, level: int, merged: int) -> Rows:
     return rows
 
 
-def _single_records(values: Rows, out: Rows) -> None:
+def _single_records(values: Rows, pick: Any, out: Rows, put: Any) -> None:
     """What the kernel does with a factor of 1, at the speed of a copy."""
+    put = pick if put is None else put
+    values = values[pick]
     finite = np.isfinite(values)
-    out[0] = np.where(finite, values, np.nan)
-    out[1:3] = out[0]
-    out[3] = finite
-    out[4] = ~finite & (bits(values) != missing_bits(values.dtype))
+    out[:3, put] = np.where(finite, values, np.nan)
+    out[3, put] = finite
+    out[4, put] = ~finite & (bits(values) != missing_bits(values.dtype))
 
 
 def _copy(rows: Rows, pick: Any, out: Rows, put: Any) -> None:
@@ -77,26 +87,57 @@ def _copy(rows: Rows, pick: Any, out: Rows, put: Any) -> None:
     out[3:, put] = np.fmax(rows[3:, pick], 0)
 
 
+def _places(pick: Any, put: Any, given: int, there: int) -> tuple[Numbers, Numbers]:
+    """Return the numbers of the series to take, and of those to make of them."""
+    picked = np.arange(given) if pick is None else _numbers(pick, given)
+    return picked, picked if put is None else _numbers(put, there)
+
+
 def _numbers(index: Any, size: int) -> Numbers:
     return np.arange(size)[index] if isinstance(index, slice) else np.asarray(index, np.int64)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _reduce_records(values, pattern, missing, factor, out, at):  # type: ignore[no-untyped-def]  # pragma: no cover
-    records = values.shape[1]
-    for one in range(values.shape[0]):
-        for bucket in range((records + factor - 1) // factor):
-            low, high, total, count, nonfinite = np.inf, -np.inf, 0.0, 0, 0
-            for record in range(bucket * factor, min((bucket + 1) * factor, records)):
-                value = values[one, record]
-                if np.isfinite(value):
-                    low = min(low, value)
-                    high = max(high, value)
-                    total += value
-                    count += 1
-                elif pattern[one, record] != missing:
-                    nonfinite += 1
-            _put(out, one, at + bucket, low, high, total, count, nonfinite)
+def _reduce_records(  # type: ignore[no-untyped-def]  # pragma: no cover
+    values, pattern, missing, top, pick, put, first, stop, factor, out, at
+):
+    buckets = (stop - first) // factor
+    for one in range(pick.size):
+        line, marks, row = values[pick[one], first:stop], pattern[pick[one], first:stop], put[one]
+        low, high, mean = out[0, row, at:], out[1, row, at:], out[2, row, at:]
+        count, nonfinite = out[3, row, at:], out[4, row, at:]
+        # The factors that queries take are known when this is compiled: then whole registers of buckets are reduced.
+        if factor == 2:
+            _reduce_line(line, marks, missing, top, buckets, 2, low, high, mean, count, nonfinite)
+        elif factor == 4:
+            _reduce_line(line, marks, missing, top, buckets, 4, low, high, mean, count, nonfinite)
+        elif factor == 8:
+            _reduce_line(line, marks, missing, top, buckets, 8, low, high, mean, count, nonfinite)
+        else:
+            _reduce_line(line, marks, missing, top, buckets, factor, low, high, mean, count, nonfinite)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _reduce_line(  # type: ignore[no-untyped-def]  # pragma: no cover
+    line, marks, missing, top, buckets, factor, low, high, mean, count, nonfinite
+):
+    for bucket in range(buckets):
+        least, most, total, finite, lost = top, -top, 0.0, np.int32(0), np.int32(0)
+        for part in range(factor):  # without a branch: `top` is infinity, of the dtype of the values
+            value = line[bucket * factor + part]
+            good = np.abs(value) < top
+            least = min(least, value if good else top)
+            most = max(most, value if good else -top)
+            total += value if good else 0.0
+            finite += np.int32(good)
+            lost += np.int32((not good) & (marks[bucket * factor + part] != missing))
+        # Rounding of the mean of equal values may step outside them; an envelope must hold its line.
+        middle = min(max(total / finite, least), most)
+        low[bucket] = least if finite > 0 else np.nan
+        high[bucket] = most if finite > 0 else np.nan
+        mean[bucket] = middle if finite > 0 else np.nan
+        count[bucket] = finite
+        nonfinite[bucket] = lost
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

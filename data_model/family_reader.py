@@ -21,6 +21,9 @@ from deeptracker.data_model.tree import ArrayTree
 Buckets = NDArray[np.floating[Any]]
 Arrays = ArrayTree | CommittedArrays
 
+_REBUILT = "The index can be rebuilt from the records, which are not affected."
+_OTHERS = "The other arrays and records of the run are not affected."
+
 
 class FamilyReader:
     """Reads one family as of one commit."""
@@ -37,7 +40,8 @@ class FamilyReader:
         """Open the arrays that the commit names; `before` and `renew` as for `LogReader`."""
         self.storage, self.family, self.entry = storage, family, entry
         records = {key: arrays.readable(f"{family}/level_0/{key}") for key in ("value", "iteration")}
-        self._levels = [arrays.readable(f"{family}/level_{level + 1}/summary") for level in range(len(entry.levels))]
+        above = range(1, len(entry.levels) + 1)
+        self._levels = [records["value"], *(arrays.readable(f"{family}/level_{level}/summary") for level in above)]
         self.field: Field = family_value(family, records["value"].shape[0], entry.entities)
         self.log = LogReader(storage, records, entry, before, renew)
 
@@ -64,38 +68,43 @@ class FamilyReader:
 
         What is not stored of the level is made from the level below, as the writer will make it.
         """
-        if level == 0:
-            values = np.ascontiguousarray(self.records(*index[:1], start, stop, index[1]).T)
-            out = empty_rows(len(values), -(-len(values.T) // factor), values.dtype)
-            reduce_records(values, factor, out)
-            return out
-        stored = self.entry.levels[level - 1] if level <= len(self.entry.levels) else 0
+        stored = self._in_shards(level)
         # Of a reduced bucket that is stored in part, all is made from below.
         split = stop if stop <= stored else max(start, stored - (stored - start) % factor)
         entities = len(np.arange(self.field.shape[1])[index[1]])
         out = empty_rows(entities, -(-max(0, stop - start) // factor), np.dtype(self.field.dtype))
         if start < split:
             self._stored(level, start, split, factor, index, out)
-        if split < stop:
+        if split < stop and level == 0:
+            values = np.ascontiguousarray(self.records(index[0], split, stop, index[1]).T)
+            reduce_records(values, factor, out, (split - start) // factor)
+        elif split < stop:
             below = self._rows(level - 1, split * FACTOR, self._clip(level - 1, stop * FACTOR), FACTOR, index)
             reduce_buckets(below, factor, out, (split - start) // factor)
         return out
 
+    def _in_shards(self, level: int) -> int:
+        """Return how many buckets of a level, or records, lie in shards."""
+        if level == 0:
+            return self.entry.sharded
+        return self.entry.levels[level - 1] if level <= len(self.entry.levels) else 0
+
     def _stored(self, level: int, start: int, stop: int, factor: int, index: tuple[int, Any], out: Rows) -> None:
         """Reduce what is stored, chunk by chunk, into the first buckets of `out`."""
-        array = self._levels[level - 1]
+        array = self._levels[level]
+        aggregates = (slice(None),) if level else ()
+        reduce = reduce_buckets if level else reduce_records
         try:
-            for chunk, (statistic, _, pick, span), (_, put, into) in array.pieces(
-                (index[0], slice(None), index[1], slice(start, stop))
-            ):
+            for chunk, within, (*_, put, into) in array.pieces((index[0], *aggregates, index[1], slice(start, stop))):
+                statistic, *_, pick, span = within
                 if chunk is None:
                     _blank(out, put, slice(into.start // factor, -(-into.stop // factor)))
                 else:
-                    reduce_buckets(chunk[statistic], factor, out, into.start // factor, span, pick, put)
+                    reduce(chunk[statistic], factor, out, into.start // factor, span, pick, put)
         except (ValueError, RuntimeError, OSError) as error:
+            what, then = ("buckets", _REBUILT) if level else ("records", _OTHERS)
             raise RunFormatError(
-                f"{self.storage}/{array.path} cannot be read for buckets {start} to {stop} ({error}). "
-                "The index can be rebuilt from the records, which are not affected."
+                f"{self.storage}/{array.path} cannot be read for {what} {start} to {stop} ({error}). {then}"
             ) from error
 
 

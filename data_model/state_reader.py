@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +16,9 @@ from deeptracker.data_model.reduction import FACTOR
 from deeptracker.data_model.shards import ReadableArray
 from deeptracker.data_model.state_layout import STATES, entities_of, span_of, state_fields
 from deeptracker.data_model.storage import Storage
+
+_SPARSE = 8
+"""Where less than one entity of so many is asked for, those are kept, and not the chunks in which they lie."""
 
 
 class StateSource(Protocol):
@@ -85,10 +89,14 @@ class StateReader:
     def _add_stored(self, region: Region, counts: Counts) -> None:
         """Add what lies in shards, chunk by chunk; what they do not have is of images that came later."""
         array = self._array(f"{STATES}/level_{region.level}/images_{region.image_level}")
-        index = (slice(*region.entities), slice(*region.columns))
+        chosen = np.flatnonzero(region.row_of >= 0)
+        few = len(chosen) * _SPARSE <= len(region.row_of)
+        entities = region.entities[0] + chosen if few else slice(*region.entities)
+        region = replace(region, row_of=region.row_of[chosen]) if few else region
         coded = region.level == region.image_level == 0
+        index = (*(() if coded else (slice(None),)), entities, slice(*region.columns))
         try:
-            for chunk, within, into in array.pieces(index if coded else (slice(None), *index)):
+            for chunk, within, into in array.gathered(index) if few else array.pieces(index):
                 if chunk is not None:
                     region.count(chunk, counts, within[-2:], (into[-2].start, into[-1].start))
         except (ValueError, RuntimeError, OSError) as error:

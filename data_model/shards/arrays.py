@@ -29,6 +29,9 @@ class ReadableArray(Protocol):
     def pieces(self, index: Sequence[Any]) -> Iterator[Piece]:
         """Return a selection in pieces, none larger than a chunk need be."""
 
+    def gathered(self, index: Sequence[Any]) -> Iterator[Piece]:
+        """Return the same for few entries that lie far apart, over a slice of the last axis."""
+
 
 class ZarrArray:
     """Reads through zarr."""
@@ -58,3 +61,7 @@ class ZarrArray:
         within = tuple(0 if number else slice(0, size) for number, size in zip(numbers, chunk.shape, strict=True))
         if chunk.size:
             yield Piece(chunk, within, tuple(one for one in within if isinstance(one, slice)))
+
+    def gathered(self, index: Sequence[Any]) -> Iterator[Piece]:
+        """Return a selection in one piece."""
+        return self.pieces(index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -66,9 +67,12 @@ class ShardReader:
 
     def read(self, index: Sequence[Any]) -> NDArray[Any]:
         """Return a selection, an index along each axis, each for itself (as zarr's `oindex`)."""
+        return self._read(index)
+
+    def _read(self, index: Sequence[Any], *, keep: bool = True) -> NDArray[Any]:
         along, lengths = self._parts(index)
         out = np.empty([length for length in lengths if length is not None], self.layout.dtype)
-        for chunk, within, into in self._pieces(along):
+        for chunk, within, into in self._pieces(along, keep=keep):
             _put(out, into, self.layout.fill if chunk is None else _take(chunk, within))
         return out
 
@@ -76,12 +80,33 @@ class ShardReader:
         """Return every chunk that a selection touches; in `into` there is nothing for an axis that a number takes."""
         return self._pieces(self._parts(index)[0])
 
+    def gathered(self, index: Sequence[Any]) -> Iterator[Piece]:
+        """Return a selection in pieces of a shard along the last axis, of which `index` takes a slice.
+
+        For few entries that lie far apart: what is kept is what was picked of a shard, and not all the chunks in which
+        it lies, so that another window of the same entries finds it.
+        """
+        *chosen, window = index
+        start, stop, _ = window.indices(self.shape[-1])
+        words = hashlib.blake2b(b"".join(_words(one) for one in chosen), digest_size=16).digest()
+        size = self.layout.shard[-1]
+        for number in range(start // size, -(-stop // size) if stop > start else 0):
+            begin, end = number * size, min((number + 1) * size, self.shape[-1])
+            key = (*self._source, words, number, end - begin, self.shape)
+            block = self._cache.get(key)
+            if block is None:
+                block = self._read((*chosen, slice(begin, end)), keep=False)
+                self._cache.put(key, block)
+            low, high = max(begin, start), min(end, stop)
+            whole = tuple(slice(0, length) for length in block.shape[:-1])
+            yield Piece(block, (*whole, slice(low - begin, high - begin)), (*whole, slice(low - start, high - start)))
+
     def _parts(self, index: Sequence[Any]) -> tuple[list[list[Part]], list[int | None]]:
         layout = self.layout
         cut = [parts(*one) for one in zip(index, layout.shape, layout.chunk, strict=True)]
         return [one for one, _ in cut], [length for _, length in cut]
 
-    def _pieces(self, along: Sequence[Sequence[Part]]) -> Iterator[Piece]:
+    def _pieces(self, along: Sequence[Sequence[Part]], *, keep: bool = True) -> Iterator[Piece]:
         layout = self.layout
         by_shard: dict[Coordinates, list[tuple[Part, ...]]] = {}
         for one in itertools.product(*along):
@@ -89,28 +114,28 @@ class ShardReader:
             by_shard.setdefault(shard, []).append(one)
         for shard, group in by_shard.items():
             inner = [tuple(part.chunk % grid for part, grid in zip(one, layout.grid, strict=True)) for one in group]
-            for one, chunk in zip(group, self._chunks(shard, inner), strict=True):
+            for one, chunk in zip(group, self._chunks(shard, inner, keep), strict=True):
                 into = tuple(part.into for part in one if part.into is not None)
                 yield Piece(chunk, tuple(part.within for part in one), into)
 
-    def _chunks(self, shard: Coordinates, inner: Sequence[Coordinates]) -> list[NDArray[Any] | None]:
+    def _chunks(self, shard: Coordinates, inner: Sequence[Coordinates], keep: bool) -> list[NDArray[Any] | None]:
         """Return chunks of a shard by their places in it; None for those it does not have."""
         key = (*self._source, shard, self.layout.extent(shard))
         numbers = [_number(place, self.layout.grid) for place in inner]
         found = {number: self._cache.get((*key, number)) for number in numbers}
         unknown = [number for number, chunk in found.items() if chunk is None]
         if unknown:
-            found.update(self._load(shard, key, unknown))
+            found.update(self._load(shard, key, unknown, keep))
         return [found[number] for number in numbers]
 
     def _load(
-        self, shard: Coordinates, key: tuple[Hashable, ...], numbers: list[int]
+        self, shard: Coordinates, key: tuple[Hashable, ...], numbers: list[int], keep: bool
     ) -> dict[int, NDArray[Any] | None]:
         """Read chunks of a shard from its file; again where the file was replaced meanwhile, or since."""
         name = f"{self.path}/{self.layout.name(shard)}"
         for attempt in range(_ATTEMPTS):
             try:
-                return self._read_chunks(name, key, numbers)
+                return self._read_chunks(name, key, numbers, keep)
             except (FileNotFoundError, _EmptyFileError) as error:
                 if self._required(shard):
                     how = "empty" if isinstance(error, _EmptyFileError) else "missing"
@@ -122,7 +147,9 @@ class ShardReader:
                     raise ValueError(f"{name}: {error}") from error
         raise AssertionError
 
-    def _read_chunks(self, name: str, key: tuple[Hashable, ...], numbers: list[int]) -> dict[int, NDArray[Any] | None]:
+    def _read_chunks(
+        self, name: str, key: tuple[Hashable, ...], numbers: list[int], keep: bool
+    ) -> dict[int, NDArray[Any] | None]:
         index = self._index(name, key)
         there = [number for number in numbers if index[number, 0] != _NO_CHUNK]
         ranges = [(offset, length) for offset, length in index[there].tolist()]
@@ -135,7 +162,8 @@ class ShardReader:
             if len(content) != length:
                 raise ValueError(f"chunk {number} should have {length} bytes, and only {len(content)} are there")
             chunk = found[number] = decode_chunk(content, self.layout)
-            self._cache.put((*key, number), chunk)
+            if keep:
+                self._cache.put((*key, number), chunk)
         return found
 
     def _index(self, name: str, key: tuple[Hashable, ...]) -> Index:
@@ -156,6 +184,14 @@ def _number(place: Coordinates, grid: Coordinates) -> int:
     for one, size in zip(place, grid, strict=True):
         number = number * size + one
     return number
+
+
+def _words(index: Any) -> bytes:
+    """Return what tells an index along an axis from all others."""
+    if isinstance(index, slice | int | np.integer):
+        return repr(index).encode()
+    numbers = np.asarray(index, np.int64)
+    return repr(numbers.shape).encode() + numbers.tobytes()
 
 
 def _take(chunk: NDArray[Any], within: tuple[Any, ...]) -> NDArray[Any]:

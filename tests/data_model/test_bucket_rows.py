@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from deeptracker.data_model.bucket_rows import empty_rows, reduce_buckets, reduce_levels
+from deeptracker.data_model.bucket_rows import empty_rows, reduce_buckets, reduce_levels, reduce_records
 from deeptracker.data_model.missing import is_missing, recorded
 from deeptracker.data_model.reduction import merge_buckets, summarise_records
 
@@ -93,3 +93,17 @@ def test_takes_some_series_and_some_buckets_to_other_places(factor: int) -> None
     untouched = np.ones((4, 40), bool)
     untouched[np.ix_(put, np.arange(3, 3 + count))] = False
     assert (out[:, untouched] == -7).all()
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4, 8])
+@pytest.mark.parametrize("stop", [32, 37])
+def test_takes_some_series_and_some_records_to_other_places(factor: int, stop: int) -> None:
+    values = wild(2, (5, 60), np.float32)
+    out = empty_rows(4, 40, np.dtype(np.float32))
+    out[:] = -7
+    reduce_records(values, factor, out, 3, slice(8, stop), [4, 2, 0], slice(1, 4))
+    expected = reduce_levels(values[[4, 2, 0], 8:stop], 0, factor)
+    count = expected.shape[2]
+    assert out[:, 1:, 3 : 3 + count].tobytes() == expected.tobytes()
+    out[:, 1:, 3 : 3 + count] = -7
+    assert (out == -7).all()

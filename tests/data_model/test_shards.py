@@ -172,6 +172,32 @@ def test_reads_numbers_in_any_order_and_from_the_end(tmp_path: Path) -> None:
         reader(tmp_path).read((0, np.array([3, 20])))
 
 
+@pytest.mark.parametrize("scattered", [1, 0])
+def test_gathers_few_entries_and_keeps_only_those(tmp_path: Path, scattered: int) -> None:
+    array = create(
+        tmp_path,
+        (3, 40, 50)[1 - scattered :],
+        "uint8",
+        chunk=(3, 8, 4)[1 - scattered :],
+        shard=(3, 40, 16)[1 - scattered :],
+    )
+    values = np.random.default_rng(0).integers(0, 9, array.shape).astype(np.uint8)
+    array[...] = values
+    cache = ChunkCache(1 << 20)
+    known = reader(tmp_path, cache)
+    for entries in ([39, 2, 17], [5], [2, 17, 39]):
+        for window in (slice(0, 50), slice(3, 41), slice(16, 32), slice(7, 7), slice(48, 50)):
+            index = (*[slice(None)] * scattered, np.array(entries), window)
+            expected = values[index]
+            found = np.full_like(expected, 99)
+            for chunk, within, into in known.gathered(index):
+                assert chunk is not None
+                found[into] = chunk[within]
+            np.testing.assert_array_equal(found, expected)
+    kept = 7 * 50 * (3 if scattered else 1)  # what was asked for, once
+    assert kept <= cache.bytes <= kept + 4 * known.layout.index_bytes
+
+
 def test_keeps_the_bits_of_a_nan(tmp_path: Path) -> None:
     array = create(tmp_path, (8,), "float32", chunk=(4,), shard=(8,), fill=float("nan"))
     marked = np.array([1, np.nan, 3], np.float32)
