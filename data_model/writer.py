@@ -23,7 +23,7 @@ from deeptracker.data_model.logs import Logs
 from deeptracker.data_model.manifest import Manifest
 from deeptracker.data_model.missing import is_missing
 from deeptracker.data_model.root import COPY, encode_root, read_root
-from deeptracker.data_model.storage import Place, Stamp, open_storage
+from deeptracker.data_model.storage import Place, Stamp, open_storage, wait_for_stragglers
 from deeptracker.data_model.tree import ArrayTree
 from deeptracker.data_model.vocabulary import (
     ACTIVATIONS,
@@ -97,6 +97,7 @@ class RunWriter:
                 writer._logs.describe()
                 writer.commit()
         except BaseException:
+            wait_for_stragglers()
             held.storage.clear(keep=(LOCK,))
             raise
         return writer
@@ -132,6 +133,7 @@ class RunWriter:
                 writer.commit(stamp)
                 writer._logs.forget_leftovers(before_it)
         except BaseException:
+            wait_for_stragglers()
             held.release()
             raise
         return writer
@@ -288,4 +290,5 @@ class RunWriter:
         """Write nothing more and release the lock: the run stays as it was last committed, and others may take it."""
         self._closed = True
         self._logs.let_go()
+        wait_for_stragglers()
         self._lock.release()

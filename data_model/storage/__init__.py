@@ -4,6 +4,7 @@ from deeptracker.data_model.storage.interface import Content, Stamp, Storage, re
 from deeptracker.data_model.storage.local import LocalStorage
 from deeptracker.data_model.storage.names import ROOT
 from deeptracker.data_model.storage.opening import Place, open_storage
+from deeptracker.data_model.storage.stragglers import wait_for_stragglers
 from deeptracker.data_model.storage.wrapper import StorageWrapper
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "StorageWrapper",
     "open_storage",
     "require_folder",
+    "wait_for_stragglers",
     "whole",
 ]

@@ -6,6 +6,8 @@ import errno
 import itertools
 import os
 import shutil
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from zarr.storage import LocalStore
 from deeptracker.data_model import logs
 from deeptracker.data_model.errors import RunAccessError, RunLockedError
 from deeptracker.data_model.run import open_run
-from deeptracker.data_model.storage import Content, LocalStorage
+from deeptracker.data_model.storage import Content, LocalStorage, StorageWrapper
 from deeptracker.data_model.storage import whole as together
 from deeptracker.data_model.vocabulary import Layer
 from deeptracker.data_model.writer import RunWriter
@@ -157,3 +159,34 @@ def test_a_start_on_a_full_disk_says_so_and_leaves_the_folder_empty(
         assert os.listdir(tmp_path / "run") == []
     disk.room = None
     start(tmp_path / "run").close()
+
+
+class Straggling(StorageWrapper):
+    """Fails while a write is under way, which takes its time and succeeds."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(LocalStorage(path))
+        self.writing, self.failed = threading.Event(), False
+
+    def write(self, name: str, content: Content, *, durable: bool = False) -> None:
+        if name == "layers/zarr.json":
+            self.writing.set()
+            time.sleep(0.3)
+        super().write(name, content, durable=durable)
+
+    def exists(self, name: str) -> bool:
+        if name == "zarr.json" and self.writing.wait(0.1):
+            self.failed = True
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().exists(name)
+
+
+def test_what_a_failed_start_had_under_way_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    storage = Straggling(path)
+    with pytest.raises(RunAccessError):
+        start(storage)
+    assert storage.failed
+    time.sleep(0.4)
+    assert list(path.iterdir()) == []
+    start(path).close()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from deeptracker.data_model.errors import QueryError
 from deeptracker.data_model.missing import is_missing, recorded
 from deeptracker.data_model.run import Run, open_run
+from deeptracker.data_model.storage import Place
 from deeptracker.data_model.vocabulary import Description, Layer, Statistic
 from deeptracker.data_model.writer import RunWriter
 
@@ -21,7 +22,7 @@ LAYERS = [Layer(f"stage.{number}", "Conv2d", (2, 3, 3, 3), 2) for number in rang
 STATISTICS = [Statistic("first"), Statistic("second")]
 
 
-def start(path: Path) -> RunWriter:
+def start(path: Place) -> RunWriter:
     return RunWriter.create(path, Description(), LAYERS, STATISTICS, STATISTICS)
 
 
