@@ -13,6 +13,7 @@ from bokeh.models.annotations import Span
 
 from deeptracker.app.anomaly_groups import counts
 from deeptracker.app.face_plot import FacePlot, NamedAxis, bin_hover, count_colors, count_hover, name_hover, shaded
+from deeptracker.app.later import in_order
 from deeptracker.app.theme import Theme
 
 BINS = 240
@@ -47,7 +48,7 @@ class AnomalyStrip:
             min_border_top=3,
             min_border_bottom=24,
         )
-        self.face.figure.on_event(SelectionGeometry, lambda event: self._brushed(event, on_brush))
+        self.face.figure.on_event(SelectionGeometry, in_order(lambda event: self._brushed(event, on_brush)))
         self.layout = pn.pane.Bokeh(
             self.face.figure, sizing_mode="stretch_width", height=height, margin=0, css_classes=["anomaly-strip"]
         )

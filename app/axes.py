@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import panel as pn
 from bokeh.models import Range1d
 
+from deeptracker.app.later import in_order, on_page
 from deeptracker.data_model.selection import Selection
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Axes:
         self._watchers = [
             (selection, selection.param.watch(self._follow_selection, ["window"])),
             (selection, selection.param.watch(self._follow_toggled, ["follow"])),
-            (run, run.param.watch(lambda event: pn.state.execute(self.grow), ["version"])),
+            (run, run.param.watch(lambda event: on_page(self.grow), ["version"])),
         ]
 
     @property
@@ -143,7 +144,7 @@ class Axes:
         delay = FIRST_DELAY if idle else NEXT_DELAY
         document = self.iterations.document
         if document is not None and document.session_context is not None:
-            document.add_timeout_callback(self._flush, delay)
+            document.add_timeout_callback(in_order(self._flush), delay)
             return
         try:  # in a notebook there is no document session, but mostly a running loop
             asyncio.get_running_loop().call_later(delay / 1000, self._flush)
@@ -183,7 +184,7 @@ class Axes:
 
     def _follow_selection(self, event: Any) -> None:
         if not self._from_browser:
-            pn.state.execute(self._move)
+            on_page(self._move)
 
     def _follow_toggled(self, event: Any) -> None:
         if self.window == self.whole:

@@ -7,7 +7,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from deeptracker.app.later import sent_in_order
+from deeptracker.app.later import on_page, sent_in_order
 from deeptracker.app.live import Freshness, Live
 
 LINK = """
@@ -28,7 +28,7 @@ class Banner:
         self.live = live
         self.row = pn.Column(sizing_mode="stretch_width", margin=0, min_height=0, css_classes=["banner"])
         self._said = ""
-        self._watcher = live.param.watch(lambda event: pn.state.execute(self.update), ["freshness"])
+        self._watcher = live.param.watch(lambda event: on_page(self.update), ["freshness"])
         self.update()
 
     def update(self) -> None:

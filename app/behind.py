@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import panel as pn
 import param
 from panel.custom import JSComponent
 from PIL import Image
 
 from deeptracker.app.assets import asset
+from deeptracker.app.later import on_page
 
 if TYPE_CHECKING:
     from deeptracker.data_model.run import Run
@@ -62,4 +62,4 @@ class Behind(JSComponent):
 
     def _handle_msg(self, data: dict[str, Any]) -> None:
         # Messages arrive on a thread of their own; only the page's thread may change the page.
-        pn.state.execute(lambda: self._on_pick(str(data.get("kind")), data.get("value")))
+        on_page(lambda: self._on_pick(str(data.get("kind")), data.get("value")))

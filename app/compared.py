@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import panel as pn
 import panel_material_ui as pmui
 import param
 
+from deeptracker.app.later import in_order, on_page
 from deeptracker.app.theme import Theme
 from deeptracker.app.timelines import EMPTY, Timeline, training_scalar
 from deeptracker.data_model.comparison import compare_runs
@@ -133,8 +133,8 @@ class CompareButton:
             css_classes=["difference"],
             sx={"fontSize": "12px", "padding": "0 8px", "whiteSpace": "nowrap", "flex": "none"},
         )
-        self.button.param.watch(lambda event: setattr(selection, "difference", event.new), ["value"])
-        self._watcher = selection.param.watch(lambda *events: pn.state.execute(self.update), ["runs", "difference"])
+        self.button.param.watch(in_order(lambda event: setattr(selection, "difference", event.new)), ["value"])
+        self._watcher = selection.param.watch(lambda *events: on_page(self.update), ["runs", "difference"])
 
     def update(self) -> None:
         """Take over what is selected."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from deeptracker.app import event_raster, line_density
+from deeptracker.app.later import in_order
 from deeptracker.data_model.correlation import Occurrences
 
 _done = threading.Event()
@@ -35,7 +36,7 @@ def ready(document: Any, then: Callable[[], None]) -> bool:
 
     def compile_apart() -> None:
         compile_now()
-        document.add_next_tick_callback(then)
+        document.add_next_tick_callback(in_order(then))
 
     threading.Thread(target=compile_apart, name="datashader", daemon=True).start()
     return False

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import panel as pn
 import panel_material_ui as pmui
 
 from deeptracker.app.compared import Other, color_of
-from deeptracker.app.later import sent_in_order
+from deeptracker.app.later import in_order, on_page, sent_in_order
 from deeptracker.app.session import Session
 from deeptracker.data_model.selection import Selection
 
@@ -87,7 +86,7 @@ class Crumbs:
             margin=0,
             align="center",
             description="Let go of everything and show the whole run",
-            on_click=lambda event: selection.reset(),
+            on_click=in_order(lambda event: selection.reset()),
             css_classes=["reset"],
         )
         self._chips: dict[str, Any] = {}
@@ -109,10 +108,10 @@ class Crumbs:
         )
         names = [name for name in selection.param if name not in ("name", "cursor", "statistic", "follow", "runs")]
         self._watchers = [
-            (selection, selection.param.watch(lambda *events: pn.state.execute(self.update), names)),
-            (session.compared, session.compared.param.watch(lambda event: pn.state.execute(self.update), ["version"])),
-            (session, session.param.watch(lambda event: pn.state.execute(self._color), ["theme"])),
-            (history, history.param.watch(lambda event: pn.state.execute(self._allow), ["version"])),
+            (selection, selection.param.watch(lambda *events: on_page(self.update), names)),
+            (session.compared, session.compared.param.watch(lambda event: on_page(self.update), ["version"])),
+            (session, session.param.watch(lambda event: on_page(self._color), ["theme"])),
+            (history, history.param.watch(lambda event: on_page(self._allow), ["version"])),
         ]
         self._place[:] = [_words(HINT)]
         self._allow()
@@ -166,7 +165,7 @@ def _chip(release: Callable[[Any], None]) -> pmui.Button:
         size="small",
         margin=0,
         align="center",
-        on_click=release,
+        on_click=in_order(release),
         height=24,
         sx=CHIP,
     )
@@ -186,7 +185,7 @@ def _icon(icon: str, words: str, act: Callable[[], None]) -> pmui.IconButton:
         align="center",
         color="secondary",
         description=words,
-        on_click=lambda event: act(),
+        on_click=in_order(lambda event: act()),
         css_classes=[icon],
         sx={"padding": "4px"},
     )

@@ -18,6 +18,7 @@ from PIL import Image
 
 from deeptracker.app.assets import asset
 from deeptracker.app.face_plot import count_colors, diverging, diverging_colors, shaded
+from deeptracker.app.later import on_page
 from deeptracker.app.theme import Theme, rgb
 from deeptracker.app.unfolded import EXCESS_LIMIT
 from deeptracker.data_model.cube import Faces
@@ -94,6 +95,4 @@ class Cube(JSComponent):
     def _handle_msg(self, data: dict[str, Any]) -> None:
         whole = {key: value if isinstance(value, int) else None for key, value in data.items()}
         # Messages arrive on a thread of their own; only the page's thread may change the page.
-        pn.state.execute(
-            lambda: self._on_tap(str(data.get("face")), whole.get("layer"), whole.get("class"), whole.get("bin"))
-        )
+        on_page(lambda: self._on_tap(str(data.get("face")), whole.get("layer"), whole.get("class"), whole.get("bin")))

@@ -12,6 +12,7 @@ from bokeh.events import DoubleTap, Tap
 from bokeh.models import ColumnDataSource, LinearColorMapper, PanTool, Range1d, WheelZoomTool
 from bokeh.models.annotations import Label
 
+from deeptracker.app.later import in_order
 from deeptracker.app.plain_plot import dress, hover, plain_figure, say
 from deeptracker.app.theme import FONT, Theme, ramp
 
@@ -67,8 +68,8 @@ class DataMapPlot:
         plot.add_tools(wheel, drag)
         plot.toolbar.update(active_scroll=wheel, active_drag=drag)
         self._hover = hover(plot, [self._dots])
-        plot.on_event(Tap, self._tapped)
-        plot.on_event(DoubleTap, lambda event: self._whole())
+        plot.on_event(Tap, in_order(self._tapped))
+        plot.on_event(DoubleTap, in_order(lambda event: self._whole()))
 
     def _whole(self) -> None:
         for one, (low, high) in ((self.figure.x_range, ROOM["x"]), (self.figure.y_range, ROOM["y"])):

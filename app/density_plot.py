@@ -26,6 +26,7 @@ from bokeh.models.annotations import Label
 from deeptracker.app import line_density
 from deeptracker.app.compiled import ready
 from deeptracker.app.face_plot import FacePlot, NamedAxis, count_colors, shaded, tooltip
+from deeptracker.app.later import in_order
 from deeptracker.app.line_density import Corners
 from deeptracker.app.theme import FONT, THEMES
 from deeptracker.app.wall.browser import RETARGET_WHEEL
@@ -85,7 +86,7 @@ class DensityPlot:
         self._lines = ColumnDataSource({"xs": [], "ys": []})
         self._lost = ColumnDataSource({"x": [], "y": []})
         self._dress(gutter_width)
-        self.pacer = Pacer(self._guarded_draw, self._timers)
+        self.pacer = Pacer(in_order(self._guarded_draw), self._timers)
         self._listen()
         pane = pn.pane.Bokeh(self.face.figure, sizing_mode="stretch_both", margin=0, min_height=90)
         self.layout = pn.Column(pane, sizing_mode="stretch_both", margin=0, css_classes=["filter-density"])
@@ -121,8 +122,8 @@ class DensityPlot:
             self.values.on_change(end, self._zoomed)
         for side in ("inner_width", "inner_height"):
             self.face.figure.on_change(side, self._resized)
-        self.face.figure.on_event(Tap, self._tapped)
-        self.face.figure.on_event(DoubleTap, lambda event: self.fit())
+        self.face.figure.on_event(Tap, in_order(self._tapped))
+        self.face.figure.on_event(DoubleTap, in_order(lambda event: self.fit()))
 
     def close(self) -> None:
         """Let go of the shared range."""

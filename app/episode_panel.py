@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import panel as pn
 import param
 from panel.custom import JSComponent
 
 from deeptracker.app.assets import asset
 from deeptracker.app.episode_cards import card, key_of, selected, touching
+from deeptracker.app.later import on_page
 from deeptracker.app.views.base import View
 from deeptracker.data_model.episodes import Episode
 
@@ -44,7 +44,7 @@ class EpisodeList(JSComponent):
 
     def _handle_msg(self, data: dict[str, Any]) -> None:
         # Messages arrive on a thread of their own; only the page's thread may change the page.
-        pn.state.execute(lambda: self._on_act(str(data.get("kind")), data.get("value")))
+        on_page(lambda: self._on_act(str(data.get("kind")), data.get("value")))
 
 
 class EpisodePanel:

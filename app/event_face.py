@@ -11,6 +11,7 @@ import numpy.typing as npt
 from deeptracker.app import event_raster
 from deeptracker.app.compiled import ready
 from deeptracker.app.face_plot import FacePlot, shaded
+from deeptracker.app.later import in_order
 from deeptracker.app.wall.pacing import Pacer
 from deeptracker.data_model.correlation import Occurrences
 
@@ -35,7 +36,7 @@ class EventFace:
         self._window: Window = (0, 1)
         self._extra: dict[str, Any] = {}
         self._size = (0, 0)
-        self.pacer = Pacer(self._draw, self._timers)
+        self.pacer = Pacer(in_order(self._draw), self._timers)
         for end in ("start", "end"):
             face.y.range.on_change(end, self._moved)
         for side in ("inner_width", "inner_height"):

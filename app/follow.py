@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import panel as pn
 import panel_material_ui as pmui
 
+from deeptracker.app.later import in_order, on_page
 from deeptracker.app.live import Live
 from deeptracker.app.session import Session
 
@@ -25,11 +25,11 @@ class Follow:
             height=26,
             visible=False,
             css_classes=["follow"],
-            on_click=lambda event: self._pressed(),
+            on_click=in_order(lambda event: self._pressed()),
             sx={"fontSize": "12px", "padding": "0 8px", "minHeight": 0, "whiteSpace": "nowrap", "flex": "none"},
         )
         self._watchers = [
-            (owner, owner.param.watch(lambda *events: pn.state.execute(self.update), names))
+            (owner, owner.param.watch(lambda *events: on_page(self.update), names))
             for owner, names in ((session.selection, ["window", "follow"]), (live, ["freshness"]))
         ]
         self.update()

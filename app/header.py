@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import panel as pn
 import panel_material_ui as pmui
 
+from deeptracker.app.later import in_order, on_page
 from deeptracker.app.live import Freshness
 
 if TYPE_CHECKING:
@@ -69,9 +70,9 @@ class Header:
             margin=0,
             sx={"alignItems": "center", "minHeight": "48px", "minWidth": 0},
         )
-        self.buttons.param.watch(self._pressed, ["value"])
+        self.buttons.param.watch(in_order(self._pressed), ["value"])
         viewer.param.watch(self._opened, ["views"])
-        viewer.live.param.watch(lambda event: pn.state.execute(self.update), ["freshness"])
+        viewer.live.param.watch(lambda event: on_page(self.update), ["freshness"])
         self.update()
 
     def update(self) -> None:

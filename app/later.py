@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 import panel as pn
+
+T = TypeVar("T")
 
 
 def once_shown(callback: Callable[[], None]) -> None:
@@ -20,7 +23,7 @@ def once_shown(callback: Callable[[], None]) -> None:
         return
 
     def schedule() -> None:
-        document.add_next_tick_callback(callback)
+        document.add_next_tick_callback(in_order(callback))
 
     pn.state.onload(schedule)
 
@@ -31,17 +34,35 @@ def sent_in_order() -> Iterator[None]:
 
     Of what changes while new parts are added, Panel writes some on its own, when the connection is free, and Bokeh the
     rest when the callback ends: a browser can so hear of a part before it got it, and then gives up on it. Bokeh's own
-    hold keeps all of it for Bokeh. Outside of its callbacks nothing is held.
+    hold keeps all of it for Bokeh, one change after the other: combined, a change could come before the part it is of.
+    What belongs together therefore belongs in one block: between two of them Panel writes on its own again. Outside of
+    Bokeh's callbacks nothing is held.
     """
     document = pn.state.curdoc
     if document is None or document.callbacks.hold_value or not _in_callback(document):
         yield
         return
-    document.hold("combine")
+    document.hold("collect")
     try:
         yield
     finally:
         document.unhold()
+
+
+def in_order(callback: Callable[..., T]) -> Callable[..., T]:
+    """Return the callback so that all it changes is sent in order: for what Bokeh, Panel or a timer calls."""
+
+    @wraps(callback)
+    def held(*arguments: Any, **keywords: Any) -> T:
+        with sent_in_order():
+            return callback(*arguments, **keywords)
+
+    return held
+
+
+def on_page(callback: Callable[[], Any]) -> None:
+    """Call back on the thread that may change the page, at once if this is it; all it changes is sent in order."""
+    pn.state.execute(in_order(callback))
 
 
 def _in_callback(document: Any) -> bool:

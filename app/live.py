@@ -10,6 +10,7 @@ from typing import Any
 import panel as pn
 import param
 
+from deeptracker.app.later import sent_in_order
 from deeptracker.app.session import Session
 from deeptracker.app.words import ago
 from deeptracker.data_model.errors import DeepTrackerError, NotARunError, RunReplacedError
@@ -96,7 +97,8 @@ class Live(param.Parameterized):
         async def look() -> None:  # a coroutine stays on the thread that may change the page
             self._looks += 1
             if self.freshness.state in ("recording", "waiting") or self._looks % SLOWER == 0:
-                self.look(refresh=True)
+                with sent_in_order():
+                    self.look(refresh=True)
 
         self._periodic = pn.state.add_periodic_callback(look, PERIOD)  # type: ignore[arg-type]
 

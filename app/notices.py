@@ -10,6 +10,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
+from deeptracker.app.later import in_order
 from deeptracker.data_model.errors import DeepTrackerError
 
 STYLES = """
@@ -73,7 +74,7 @@ def failure(title: str, error: Exception, retry: Callable[[], None] | None = Non
             label="Try again",
             variant="outlined",
             size="small",
-            on_click=lambda event: retry(),
+            on_click=in_order(lambda event: retry()),
             align="center",
         )
         parts.append(button)

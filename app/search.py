@@ -11,6 +11,7 @@ import pandas as pd
 import panel as pn
 import param
 
+from deeptracker.app.later import in_order
 from deeptracker.app.shared_search import Shared
 from deeptracker.data_model.anomaly import Anomaly, to_frame
 from deeptracker.data_model.detection import Detection, Following, default_rules
@@ -93,7 +94,7 @@ class AnomalySearch(param.Parameterized):
     def _start_after(self, seconds: float) -> None:
         if not self._waiting and self._document is not None:
             self._waiting = True
-            self._document.add_timeout_callback(self._rested, int(seconds * 1000) + 1)
+            self._document.add_timeout_callback(in_order(self._rested), int(seconds * 1000) + 1)
 
     def _rested(self) -> None:
         self._waiting = False
@@ -127,7 +128,7 @@ class AnomalySearch(param.Parameterized):
     def _look_apart(self) -> None:
         result = self._look()
         if not self._closed:
-            self._document.add_next_tick_callback(lambda: self._end(result))
+            self._document.add_next_tick_callback(in_order(lambda: self._end(result)))
 
     def _end(self, found: Found) -> None:
         if self._closed:

@@ -12,7 +12,7 @@ from panel.custom import JSComponent
 from deeptracker.app import urls
 from deeptracker.app.assets import asset
 from deeptracker.app.history import state_of
-from deeptracker.app.later import sent_in_order
+from deeptracker.app.later import on_page
 from deeptracker.app.viewer import Viewer
 from deeptracker.data_model.selection import Selection
 
@@ -78,8 +78,4 @@ class Shell(JSComponent):
 
     def _handle_msg(self, data: dict[str, Any]) -> None:
         # Messages arrive on a thread of their own; only the page's thread may change the page.
-        def act() -> None:
-            with sent_in_order():
-                self.act(str(data.get("kind")), str(data.get("query", "")), int(data.get("visit", 0)))
-
-        pn.state.execute(act)
+        on_page(lambda: self.act(str(data.get("kind")), str(data.get("query", "")), int(data.get("visit", 0))))

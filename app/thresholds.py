@@ -10,7 +10,7 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 
-from deeptracker.app.later import sent_in_order
+from deeptracker.app.later import on_page, sent_in_order
 from deeptracker.data_model.rules import Rule
 
 STYLE = """
@@ -77,8 +77,8 @@ class Thresholds:
         self._words = pn.pane.HTML(stylesheets=[STYLE], sizing_mode="stretch_width", margin=0)
         self._fields = pn.Column(stylesheets=[GRID], sizing_mode="stretch_width", margin=0)
         defaults = pmui.Button(label="Defaults", size="small", variant="text", margin=0, align="center")
-        self._select.param.watch(lambda event: pn.state.execute(self._show), ["value"])
-        defaults.param.watch(lambda event: pn.state.execute(self._reset), ["clicks"])
+        self._select.param.watch(lambda event: on_page(self._show), ["value"])
+        defaults.param.watch(lambda event: on_page(self._reset), ["clicks"])
         self._show()
         self.layout = pn.Column(
             pmui.Row(self._select, defaults, sizing_mode="stretch_width", margin=0),
@@ -113,7 +113,7 @@ class Thresholds:
             return
         if valid(rule, name, value):
             setattr(rule, name, value)
-            pn.state.execute(self._on_change)
+            on_page(self._on_change)
         else:
             widget.value = before
 

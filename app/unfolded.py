@@ -29,6 +29,7 @@ from deeptracker.app.face_plot import (
     name_hover,
     shaded,
 )
+from deeptracker.app.later import in_order
 from deeptracker.app.theme import Theme
 from deeptracker.data_model.cube import EventCube, Faces
 
@@ -173,9 +174,9 @@ class Unfolded:
 
     def _listen(self, on_tap: Callable[[str, float, float], None], on_brush: Callable[[float, float], None]) -> None:
         for name, face in self.all.items():
-            face.figure.on_event(Tap, lambda event, name=name: on_tap(name, event.x, event.y))
+            face.figure.on_event(Tap, in_order(lambda event, name=name: on_tap(name, event.x, event.y)))
         for face in (self.by_class, self.by_layer):
-            face.figure.on_event(SelectionGeometry, lambda event: _brushed(event, on_brush))
+            face.figure.on_event(SelectionGeometry, in_order(lambda event: _brushed(event, on_brush)))
 
     def draw(self, counted: Faces, window: tuple[int, int], theme: Theme, events: EventCube | None = None) -> None:
         """Draw the two faces over iterations: in bins, or every one of `events` at its place."""

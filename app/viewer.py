@@ -15,7 +15,7 @@ from deeptracker.app.crumbs import Crumbs
 from deeptracker.app.follow import Follow
 from deeptracker.app.header import Header
 from deeptracker.app.key_help import KeyHelp
-from deeptracker.app.later import sent_in_order
+from deeptracker.app.later import in_order, on_page, sent_in_order
 from deeptracker.app.live import Live
 from deeptracker.app.notices import failure, notice
 from deeptracker.app.overview import Overview
@@ -87,7 +87,7 @@ class Viewer(pn.viewable.Viewer):
         self.header = Header(self)
         self._watchers = [
             (self, self.param.watch(lambda event: self._arrange(), ["views"])),
-            (run, run.param.watch(lambda event: pn.state.execute(self._renew), ["version"])),
+            (run, run.param.watch(lambda event: on_page(self._renew), ["version"])),
             (self.session, self.session.param.watch(lambda event: self._restyle(), ["theme"])),
             (self.session.compared, self.session.compared.param.watch(self._compared, ["version"])),
             (self.session.selection, self.session.selection.param.watch(self._compared, ["difference"])),
@@ -158,7 +158,7 @@ class Viewer(pn.viewable.Viewer):
             icon_size="16px",
             color="secondary",
             description=f"Close {kind.title}",
-            on_click=lambda event: self._close_view(name),
+            on_click=in_order(lambda event: self._close_view(name)),
         )
         words = pmui.Row(
             pmui.Typography(
@@ -216,11 +216,11 @@ class Viewer(pn.viewable.Viewer):
             self._strip[:] = [failure("The timeline of the whole run", error)]
 
     def _compared(self, *events: Any) -> None:
-        pn.state.execute(self._renew)
+        on_page(self._renew)
 
     def _restyle(self) -> None:
         if self._overview is not None:
-            pn.state.execute(self._overview.restyle)
+            on_page(self._overview.restyle)
 
     def __panel__(self) -> Any:
         theme = THEMES[self.session.theme]

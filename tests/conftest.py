@@ -57,7 +57,7 @@ def scheduler() -> Iterator[str]:
     """Start a cluster of two workers, each a process of its own; return the address of its scheduler."""
     import distributed
 
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
         yield cluster.scheduler_address
 
 

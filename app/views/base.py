@@ -16,7 +16,7 @@ import panel as pn
 import param
 
 from deeptracker.app import views
-from deeptracker.app.later import once_shown, sent_in_order
+from deeptracker.app.later import on_page, once_shown, sent_in_order
 from deeptracker.app.notices import failure, skeleton
 from deeptracker.app.session import Session
 
@@ -50,12 +50,8 @@ class View(param.Parameterized):
         """
         guarded = self.guarded(callback)
 
-        def called(*events: Any) -> None:
-            with sent_in_order():
-                guarded(*events)
-
         def scheduled(*events: Any) -> None:
-            pn.state.execute(lambda: called(*events))
+            on_page(lambda: guarded(*events))
 
         self._watchers.append((owner, owner.param.watch(scheduled, list(names))))
 

@@ -8,6 +8,7 @@ from typing import Any
 from bokeh.models import ColumnDataSource, CustomJS
 
 from deeptracker.app.assets import asset
+from deeptracker.app.later import in_order
 from deeptracker.app.wall.frame import Face
 from deeptracker.app.wall.hover import Hover
 from deeptracker.app.wall.layout import Layout
@@ -43,7 +44,7 @@ class Keys:
         }
         # The first picture comes when the plot is on the page: only then is there something that takes keys.
         face.tile.js_on_change("data", CustomJS(args=arguments, code=asset("wall_keys.js")))
-        self.source.on_change("data", self._pressed)
+        self.source.on_change("data", in_order(self._pressed))
 
     def _pressed(self, attr: str, old: Any, new: Any) -> None:
         self._act(str(new["act"][0]), int(new["row"][0]), bool(new["adding"][0]))

@@ -19,6 +19,7 @@ import param
 from bokeh.events import DoubleTap, SelectionGeometry, Tap
 from bokeh.models import Range1d
 
+from deeptracker.app.later import in_order
 from deeptracker.app.theme import FONT, TEXT_SIZES, THEMES
 from deeptracker.app.wall import frame, gutter, hover, layout, paint, picking
 from deeptracker.app.wall.compose import Picture, Viewport, warm_in_background
@@ -96,7 +97,7 @@ class Wall(pn.viewable.Viewer):
         self.hover = hover.Hover(self.key, self.face)
         self.keys = Keys(self.key, self.face, self.hover, self._act)
         self.on_error: Callable[[Exception], None] | None = None
-        self.pacer = Pacer(self._guarded_draw, self._timers)
+        self.pacer = Pacer(in_order(self._guarded_draw), self._timers)
         self._corner = pn.pane.HTML("iteration", width=self.gutter_width - frame.LEFT_OVERHANG, margin=(6, 0))
         self._size = (0, 0)
         self._shown: tuple[Viewport, np.ndarray] | None = None
@@ -152,10 +153,10 @@ class Wall(pn.viewable.Viewer):
         for side in ("inner_width", "inner_height"):
             self.face.figure.on_change(side, self._resized)
         self.face.report.on_change("data", self._acknowledged)
-        self.face.figure.on_event(Tap, lambda event: self._pick(-event.y, event.modifiers or {}))
-        self.gutter.figure.on_event(Tap, self._tapped_gutter)
-        self.ruler.figure.on_event(SelectionGeometry, self._brushed)
-        self.ruler.figure.on_event(DoubleTap, lambda event: self._brush(None))
+        self.face.figure.on_event(Tap, in_order(lambda event: self._pick(-event.y, event.modifiers or {})))
+        self.gutter.figure.on_event(Tap, in_order(self._tapped_gutter))
+        self.ruler.figure.on_event(SelectionGeometry, in_order(self._brushed))
+        self.ruler.figure.on_event(DoubleTap, in_order(lambda event: self._brush(None)))
         self.hover.pointer.on_change("data", self._pointed)
         self.param.watch(lambda event: self._lay_out(keep=True), ["folded"])
         self.param.watch(
