@@ -21,7 +21,8 @@ from deeptracker.data_model.errors import RecordingError
 
 if TYPE_CHECKING:
     from deeptracker.data_model.writer import RunWriter
-    from deeptracker.tracker.block import Block
+    from deeptracker.tracker.block import Block, Taken
+    from deeptracker.tracker.totals import Float64
 
 Job = Callable[["RunWriter"], None]
 
@@ -67,23 +68,20 @@ class Background:
         self._thread.start()
         _open.add(self)
 
-    def fill(self, add: Callable[[Block], None]) -> None:
-        """Call `add` with the block that is being filled, with room for one more row; wait for the disk to have some.
-
-        The block is the caller's until `add` returns.
-        """
+    def keep(self, taken: Taken, table: Float64, rows: Float64) -> None:
+        """Add what was recorded of a step to the block that is being filled; wait for the disk to have room for it."""
         with self._lock:
             if self._filling.full:
                 self._wait(lambda: bool(self._free))
                 self._hand_over()
-            add(self._filling)
+            self._filling.add(taken, table, rows)
             # At once, so that the next record finds room where it is measured to; and the disk has more time.
             if self._filling.full and self._free:
                 self._hand_over()
 
     @property
     def filling(self) -> Block:
-        """The block that is being filled. Outside of `fill` only what it holds not yet may be written to."""
+        """The block that is being filled. Outside of `keep` only what it holds not yet may be written to."""
         return self._filling
 
     def submit(self, job: Job, size: int = 0) -> None:

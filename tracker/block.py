@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeptracker.data_model.missing import narrowed, recorded
 from deeptracker.tracker.contents import Contents
+from deeptracker.tracker.plan import Due
 from deeptracker.tracker.statistics import derive
-from deeptracker.tracker.totals import Float64
+from deeptracker.tracker.totals import INTERVAL, Float64
 
 if TYPE_CHECKING:
     from deeptracker.data_model.writer import RunWriter
@@ -25,46 +26,56 @@ _BYTES = 8 << 20
 _LONGEST = 1024
 
 
+class Taken(NamedTuple):
+    """What is recorded of one step, beside the tables of layers and filters."""
+
+    iteration: int
+    due: Due
+    layers_interval: int
+    filters_interval: int
+    activations_interval: int
+    activations: Float64 | None
+    scalars: Mapping[str, float]
+
+
 class _Rows:
     """Preallocated rows of one family, each with its iteration and the interval it was recorded with."""
 
     def __init__(self, *shape: int) -> None:
-        capacity = max(1, min(_LONGEST, _BYTES // max(8 * math.prod(shape), 1)))
-        self._iterations = np.empty(capacity, np.int64)
-        self._intervals = np.empty(capacity, np.int64)
-        self._values = np.empty((capacity, *shape), np.float64)
-        self._count = 0
+        self._capacity = max(1, min(_LONGEST, _BYTES // max(8 * math.prod(shape), 1)))
+        self._values = np.empty((self._capacity, *shape), np.float64)
+        # Iteration and interval of each row: a list takes them in a fraction of the time that arrays need, and both at
+        # once, whatever interrupts.
+        self._marks: list[tuple[int, int]] = []
         self._upcoming: Float64 | None = None
-
-    @property
-    def full(self) -> bool:
-        return self._count == len(self._values)
+        self.full = False
 
     @property
     def upcoming(self) -> Float64 | None:
         """The row that is added next, to be filled before; None where there is no room."""
         if self._upcoming is None and not self.full:
-            self._upcoming = self._values[self._count]
+            self._upcoming = self._values[len(self._marks)]
         return self._upcoming
 
     def add(self, iteration: int, interval: int, values: Float64) -> None:
         """Add a row: the upcoming one, which is there already, or a copy."""
-        row = self._count
         if values is not self._upcoming:
-            self._values[row] = values
-        self._iterations[row], self._intervals[row] = iteration, interval
-        self._count, self._upcoming = row + 1, None
+            self._values[len(self._marks)] = values
+        self._marks.append((iteration, interval))
+        self._upcoming, self.full = None, len(self._marks) == self._capacity
 
-    def write(self, append: Append, finish: Callable[[Float64], NDArray[np.float32]]) -> None:
+    def write(self, append: Append, finish: Callable[[Float64, int], NDArray[np.float32]]) -> None:
         """Append everything, one stretch of constant interval after the other: so the writer takes it."""
         first = 0
-        for interval, group in groupby(self._intervals[: self._count].tolist()):
-            last = first + sum(1 for _ in group)
-            append(self._iterations[first:last], finish(self._values[first:last]), interval)
+        for interval, group in groupby(self._marks, itemgetter(1)):
+            iterations = np.array([iteration for iteration, _ in group], np.int64)
+            last = first + len(iterations)
+            append(iterations, finish(self._values[first:last], interval), interval)
             first = last
 
     def clear(self) -> None:
-        self._count, self._upcoming = 0, None
+        self._marks = []
+        self._upcoming, self.full = None, False
 
 
 class Block:
@@ -95,25 +106,29 @@ class Block:
         """Where the filters may be measured to, float64 (filter, column), before they are added; None without room."""
         return self._filters.upcoming
 
-    def add_layers(self, iteration: int, interval: int, table: Float64) -> None:
-        """Keep what the kernel measured: float64 (layer, column of `totals`)."""
-        self._layers.add(iteration, interval, table)
+    def add(self, taken: Taken, table: Float64, rows: Float64) -> None:
+        """Keep what was recorded of a step, with what the kernel measured.
 
-    def add_filters(self, iteration: int, interval: int, table: Float64) -> None:
-        """Keep what the kernel measured of the filters: float64 (filter, column of `totals`)."""
-        self._filters.add(iteration, interval, table)
+        `table` is float64 (layer, column of `totals`), `rows` float64 (filter, column of `totals`); only what is due
+        of them is looked at.
+        """
+        iteration, due = taken.iteration, taken.due
+        if due.layers:
+            self._layers.add(iteration, taken.layers_interval, table)
+        if due.filters:
+            self._filters.add(iteration, taken.filters_interval, rows)
+        if taken.activations is not None:
+            self._activations.add(iteration, taken.activations_interval, taken.activations)
+        self._add_scalars(iteration, taken.scalars)
 
-    def add_activations(self, iteration: int, interval: int, values: Float64) -> None:
-        """Keep what was seen of the layers' outputs: float64 (statistic, layer)."""
-        self._activations.add(iteration, interval, values)
-
-    def add_scalars(self, iteration: int, values: Mapping[str, float]) -> None:
+    def _add_scalars(self, iteration: int, values: Mapping[str, float]) -> None:
         """Keep the scalars of an iteration; names that are not in `values` stay missing. Called last of all."""
         row = self.rows
         for name, value in values.items():
-            if name not in self._scalars:
-                self._scalars[name] = np.full(_LONGEST, np.nan)
-            self._scalars[name][row] = recorded(np.array([value]))[0] if value != value else value
+            column = self._scalars.get(name)
+            if column is None:
+                column = self._scalars[name] = np.full(_LONGEST, np.nan)
+            column[row] = value if value == value else recorded(np.array([value]))[0]
         self._iterations[row] = iteration
         self.rows = row + 1
 
@@ -121,9 +136,13 @@ class Block:
         """Append everything to the run; the statistics are derived here, off the training thread."""
         iterations = self._iterations[: self.rows]
         writer.append_scalars(iterations, {name: values[: self.rows] for name, values in self._scalars.items()})
-        self._layers.write(writer.append_layers, partial(derive, self._contents.layer_entries))
-        self._filters.write(writer.append_filters, partial(derive, self._contents.filter_entries))
-        self._activations.write(writer.append_activations, narrowed)
+        self._layers.write(writer.append_layers, self._derive_layers)
+        self._filters.write(writer.append_filters, lambda rows, _: derive(self._contents.filter_entries, rows))
+        self._activations.write(writer.append_activations, lambda values, _: narrowed(values))
+
+    def _derive_layers(self, tables: Float64, interval: int) -> NDArray[np.float32]:
+        tables[..., INTERVAL] = interval
+        return derive(self._contents.layer_entries, tables)
 
     def clear(self) -> None:
         """Make room again."""

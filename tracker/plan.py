@@ -46,6 +46,11 @@ class Plan:
             else Schedule(activations_every, overhead / 4, iteration, name="activations_every")
         )
 
+    @property
+    def adapts(self) -> bool:
+        """Whether any interval follows from what recording is measured to take."""
+        return self.layers.automatic or (self.activations is not None and self.activations.automatic)
+
     def due(self, iteration: int) -> Due:
         """Return what is to be recorded of an iteration."""
         layers = self.layers.due(iteration)

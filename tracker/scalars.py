@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -38,7 +37,10 @@ class Pending:
 
     def take(self) -> dict[str, float]:
         """Return what was logged, as numbers, and forget it."""
-        return {name: sum(map(float, values)) / len(values) for name, values in self.take_raw().items()}
+        return {
+            name: float(values[0]) if len(values) == 1 else sum(map(float, values)) / len(values)
+            for name, values in self.take_raw().items()
+        }
 
     def take_raw(self) -> dict[str, list[float | Tensor]]:
         """Return what was logged, all values of each name, tensors of other devices as such; and forget it."""
@@ -50,8 +52,10 @@ def _number(name: str, value: object) -> float | Tensor:
     if isinstance(value, Tensor):
         if value.is_cpu:
             # Torch says itself what is no single number: asked before, it would take as long again.
-            with suppress(RuntimeError, TypeError, ValueError):
+            try:  # contextlib.suppress would take as long as all the rest
                 return float(value.item())
+            except (RuntimeError, TypeError, ValueError):
+                pass
         elif value.numel() == 1 and not value.is_complex():
             return value.detach().clone()
         what = f"a {value.dtype} tensor of shape {tuple(value.shape)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from time import perf_counter
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -12,26 +12,14 @@ from torch.optim import Optimizer
 
 from deeptracker.tracker.activations import Activations
 from deeptracker.tracker.background import Background
-from deeptracker.tracker.block import Block
+from deeptracker.tracker.block import Taken
 from deeptracker.tracker.contents import Contents
 from deeptracker.tracker.measuring import Measuring
 from deeptracker.tracker.own import OwnStatistics
-from deeptracker.tracker.plan import Due, Plan
+from deeptracker.tracker.plan import Plan
 from deeptracker.tracker.scalars import Pending, learning_rates
 from deeptracker.tracker.schedule import Every, Schedule
-from deeptracker.tracker.totals import FILTER_COLUMNS, INTERVAL, LAYER_COLUMNS, Float64
-
-
-class Taken(NamedTuple):
-    """What is recorded of one step, beside the tables of layers and filters."""
-
-    iteration: int
-    due: Due
-    layers_interval: int
-    filters_interval: int
-    activations_interval: int
-    activations: Float64 | None
-    scalars: Mapping[str, float]
+from deeptracker.tracker.totals import FILTER_COLUMNS, LAYER_COLUMNS, Float64
 
 
 class Steps:
@@ -130,7 +118,8 @@ class Steps:
             self._record(start, found)
             return
         step = start - self._ended - spent
-        self.plan.observe_step(step)
+        if self.plan.adapts:
+            self.plan.observe_step(step)
         self._training_seconds += step
         try:
             self._record(start, found)
@@ -210,18 +199,7 @@ class Steps:
 
     def keep(self, taken: Taken, table: Float64, rows: Float64) -> None:
         """Hand what was measured of a step, of layers and filters, to the background."""
-
-        def add(block: Block) -> None:
-            if taken.due.layers:
-                table[:, INTERVAL] = taken.layers_interval
-                block.add_layers(taken.iteration, taken.layers_interval, table)
-            if taken.due.filters:
-                block.add_filters(taken.iteration, taken.filters_interval, rows)
-            if taken.activations is not None:
-                block.add_activations(taken.iteration, taken.activations_interval, taken.activations)
-            block.add_scalars(taken.iteration, taken.scalars)
-
-        self._background.fill(add)
+        self._background.keep(taken, table, rows)
 
     def take_activations(self) -> Float64:
         """Return what was seen of the layers' outputs in the step, float64 (statistic, layer)."""
@@ -235,7 +213,7 @@ class Steps:
     def account(self, seconds: float) -> None:
         """Tell the plan what the record cost, the background's share included; note a new interval."""
         self._records += 1
-        if self.plan.observe_layers(seconds + self._background.seconds / self._records):
+        if self.plan.adapts and self.plan.observe_layers(seconds + self._background.seconds / self._records):
             self._note_interval("layers", self.plan.layers)
 
     def _note_interval(self, family: str, schedule: Schedule | None) -> None:

@@ -133,7 +133,8 @@ def test_a_handler_that_closes_inside_of_a_step_does_not_hang(begin, tmp_path):
 import faulthandler
 faulthandler.dump_traceback_later(150, exit=True)
 optimizer.step()
-recorder._parts.background.fill(lambda block: recorder.close())
+with recorder._parts.background._lock:
+    recorder.close()
 print(recorder.iteration, 0.0, flush=True)
 sys.exit(6)
 """
@@ -160,7 +161,7 @@ def test_a_step_that_is_interrupted_half_recorded_can_be_resumed(tmp_path, monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Block, "add_scalars", interrupted)
+        patched.setattr(Block, "_add_scalars", interrupted)
         with pytest.raises(KeyboardInterrupt), recorder:
             train(model, optimizer, 1, log=recorder.log)
     with Recorder(tmp_path / "run", model, optimizer, every=1, resume=True) as recorder:

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from deeptracker.tracker.activations import Activations
+from deeptracker.tracker.block import Taken
 from deeptracker.tracker.contents import Contents
 from deeptracker.tracker.device.measure import DeviceMeasure
 from deeptracker.tracker.measuring import Measuring
 from deeptracker.tracker.own import OwnStatistics
 from deeptracker.tracker.scalars import raw_learning_rates
-from deeptracker.tracker.steps import Steps, Taken
+from deeptracker.tracker.steps import Steps
 
 
 class DeferredSteps(Steps):
