@@ -62,6 +62,7 @@ class Background:
         self._asked = self._answered = 0
         self._closing = self._dirty = False
         self.error: Exception | None = None
+        self._hear: Callable[[Exception], None] = lambda error: None
         self.seconds = 0.0
         """CPU time that the background thread has used."""
         self._thread = threading.Thread(target=self._run, name="deeptracker-writer", daemon=True)
@@ -83,6 +84,13 @@ class Background:
     def filling(self) -> Block:
         """The block that is being filled. Outside of `keep` only what it holds not yet may be written to."""
         return self._filling
+
+    def tell(self, hear: Callable[[Exception], None]) -> None:
+        """Have `hear` called with what stops the background thread, on that thread; at once if it has stopped."""
+        with self._lock:
+            self._hear = hear
+            if self.error is not None:
+                hear(self.error)
 
     def submit(self, job: Job, size: int = 0) -> None:
         """Have a job done with the writer; wait while too many bytes are under way already."""
@@ -209,7 +217,9 @@ class Background:
         try:
             job(self._writer)
         except BaseException as error:  # noqa: BLE001 - whatever it is: it belongs to the training thread, as `error`.
-            self.error = error if isinstance(error, Exception) else RecordingError(repr(error))
+            with self._lock:
+                self.error = error if isinstance(error, Exception) else RecordingError(repr(error))
+                self._hear(self.error)
             self._writer.abandon()
 
     def _commit(self, writer: RunWriter) -> None:

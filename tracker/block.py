@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from deeptracker.data_model.missing import narrowed, recorded
 from deeptracker.tracker.contents import Contents
-from deeptracker.tracker.plan import Due
+from deeptracker.tracker.plan import Due, Intervals
 from deeptracker.tracker.statistics import derive
 from deeptracker.tracker.totals import INTERVAL, Float64
 
@@ -31,9 +31,7 @@ class Taken(NamedTuple):
 
     iteration: int
     due: Due
-    layers_interval: int
-    filters_interval: int
-    activations_interval: int
+    intervals: Intervals
     activations: Float64 | None
     scalars: Mapping[str, float]
 
@@ -44,8 +42,7 @@ class _Rows:
     def __init__(self, *shape: int) -> None:
         self._capacity = max(1, min(_LONGEST, _BYTES // max(8 * math.prod(shape), 1)))
         self._values = np.empty((self._capacity, *shape), np.float64)
-        # Iteration and interval of each row: a list takes them in a fraction of the time that arrays need, and both at
-        # once, whatever interrupts.
+        # Iteration and interval of each row: a list takes them in a fraction of the time that arrays need.
         self._marks: list[tuple[int, int]] = []
         self._upcoming: Float64 | None = None
         self.full = False
@@ -61,8 +58,10 @@ class _Rows:
         """Add a row: the upcoming one, which is there already, or a copy."""
         if values is not self._upcoming:
             self._values[len(self._marks)] = values
-        self._marks.append((iteration, interval))
-        self._upcoming, self.full = None, len(self._marks) == self._capacity
+        full = len(self._marks) + 1 == self._capacity
+        # No call among these: after one, a signal could get in.
+        self._marks += ((iteration, interval),)
+        self._upcoming, self.full = None, full
 
     def write(self, append: Append, finish: Callable[[Float64, int], NDArray[np.float32]]) -> None:
         """Append everything, one stretch of constant interval after the other: so the writer takes it."""
@@ -112,14 +111,14 @@ class Block:
         `table` is float64 (layer, column of `totals`), `rows` float64 (filter, column of `totals`); only what is due
         of them is looked at.
         """
-        iteration, due = taken.iteration, taken.due
+        iteration, due, intervals, activations, scalars = taken
         if due.layers:
-            self._layers.add(iteration, taken.layers_interval, table)
+            self._layers.add(iteration, intervals.layers, table)
         if due.filters:
-            self._filters.add(iteration, taken.filters_interval, rows)
-        if taken.activations is not None:
-            self._activations.add(iteration, taken.activations_interval, taken.activations)
-        self._add_scalars(iteration, taken.scalars)
+            self._filters.add(iteration, intervals.filters, rows)
+        if activations is not None:
+            self._activations.add(iteration, intervals.activations, activations)
+        self._add_scalars(iteration, scalars)
 
     def _add_scalars(self, iteration: int, values: Mapping[str, float]) -> None:
         """Keep the scalars of an iteration; names that are not in `values` stay missing. Called last of all."""

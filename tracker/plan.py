@@ -17,6 +17,14 @@ class Due(NamedTuple):
     activations: bool
 
 
+class Intervals(NamedTuple):
+    """How many iterations a record of each family stands for."""
+
+    layers: int
+    filters: int
+    activations: int
+
+
 class Plan:
     """The schedules of layers, filters and activations.
 
@@ -53,9 +61,9 @@ class Plan:
 
     def due(self, iteration: int) -> Due:
         """Return what is to be recorded of an iteration."""
-        layers = self.layers.due(iteration)
-        filters = self.filters.due(iteration) if self.filters else layers and iteration >= self._next_filters
-        return Due(layers, filters, self.activations is not None and self.activations.due(iteration))
+        layers = iteration >= self.layers.next
+        filters = iteration >= self.filters.next if self.filters else layers and iteration >= self._next_filters
+        return Due(layers, filters, self.activations is not None and iteration >= self.activations.next)
 
     def change(
         self,
@@ -77,25 +85,25 @@ class Plan:
         if activations_every is not None and self.activations is not None:
             self.activations.change(activations_every, iteration)
 
-    def recorded_layers(self, iteration: int) -> int:
-        """Say that the layers were recorded; return how many iterations that stands for."""
-        self.layers.recorded(iteration)
-        return self.layers.interval
+    def recorded(self, iteration: int, due: Due) -> Intervals:
+        """Say that what is due was recorded; return how many iterations each record stands for, 0 where there is none.
 
-    def recorded_filters(self, iteration: int) -> int:
-        """Say that the filters were recorded; return how many iterations that stands for."""
-        if self.filters is not None:
-            self.filters.recorded(iteration)
-            return self.filters.interval
-        interval = max(FILTERS_EVERY, self.layers.interval)
-        self._next_filters = iteration + interval
-        return interval
-
-    def recorded_activations(self, iteration: int) -> int:
-        """Say that the activations were recorded; return how many iterations that stands for."""
-        assert self.activations is not None
-        self.activations.recorded(iteration)
-        return self.activations.interval
+        Here and in `due` the schedules are looked into, not asked: this comes at every step.
+        """
+        layers = filters = activations = 0
+        if due.layers:
+            layers = self.layers.interval
+            self.layers.next = iteration + layers
+        if due.filters and self.filters is not None:
+            filters = self.filters.interval
+            self.filters.next = iteration + filters
+        elif due.filters:
+            filters = max(FILTERS_EVERY, self.layers.interval)
+            self._next_filters = iteration + filters
+        if due.activations and self.activations is not None:
+            activations = self.activations.interval
+            self.activations.next = iteration + activations
+        return Intervals(layers, filters, activations)
 
     def take_back(self, iteration: int, due: Due) -> None:
         """Have what was recorded of an iteration recorded again: the step was none."""

@@ -117,6 +117,7 @@ class Recorder:
         self.storage = open_storage(path)
         self.path = self.storage.local
         self._optimizers = plain_optimizers(optimizers)
+        self._last = self._optimizers[-1] if self._optimizers else None
         self._classes, self._hooked, self._on_error = [str(one) for one in classes], hooks, on_error
         check_options(self._optimizers, overhead, flush_seconds, on_error, hooks)
         wanted = Wanted(
@@ -168,7 +169,7 @@ class Recorder:
         Call it before `optimizer.step()`. A name logged several times before a step gets the mean of its values.
         RecordingError for anything that is not one number.
         """
-        if self._recording():
+        if self._guard.clear or self._recording():
             log = self._steps.pending.log
             for name, value in scalars.items():
                 log(name, value)
@@ -280,10 +281,10 @@ class Recorder:
         try:
             self._recording(on_error)
         finally:
-            self._guard.closed = True
+            self._guard.close()
 
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
-        if optimizer is self._optimizers[-1]:
+        if optimizer is self._last:
             found = found_inf(optimizer)
             if found is None or not found.is_cpu:
                 self._after(found)
@@ -291,10 +292,14 @@ class Recorder:
                 self._after()
 
     def _before(self, *_: Any) -> None:
-        if self._recording():
+        # What comes at every step goes by few functions: each is fetched into the CPU's caches anew.
+        if self._guard.clear or self._recording():
             if self._joining.noticed():
                 self._guard.attempt(self._join)
-            self._guard.attempt(self._steps.before)
+            try:
+                self._steps.before()
+            except Exception as error:  # noqa: BLE001 - see Guard.attempt
+                self._guard.fail(error)
 
     def _settle(self) -> None:
         """Keep what is still under way on a device; what comes now is no training."""
@@ -314,9 +319,12 @@ class Recorder:
                 self._held.extend(self._layers)
 
     def _after(self, found: Tensor | None = None) -> None:
-        if self._recording():
-            self._guard.attempt(self._steps.after, found)
-            if self._parts and self._parts.snapshots.due(self.iteration):
+        if self._guard.clear or self._recording():
+            try:
+                self._steps.after(found)
+            except Exception as error:  # noqa: BLE001 - see Guard.attempt
+                self._guard.fail(error)
+            if self._parts and self._parts.snapshots.due(self._steps.iteration):
                 self.snapshot()
         else:
             # The training loop may still ask for the iteration to decide when to validate.
@@ -349,5 +357,4 @@ class Recorder:
 
     def _recording(self, on_error: str = "") -> bool:
         """Return whether to record; report, once, what has stopped the background thread."""
-        error = self._parts.background.error if self._parts else None
-        return self._guard.recording(error, on_error)
+        return self._guard.recording(on_error)

@@ -55,6 +55,7 @@ def take_role(
             exchange = Exchange(announcement) if sharded else None
             parts = assemble(storage, description, ordered, optimizers, wanted, exchange)
             guard.when_failed = parts.stop
+            parts.background.tell(guard.hear)
             role = Role(parts.steps, ordered, parts, sharded)
         except RunAccessError as error:
             if on_error == "raise":

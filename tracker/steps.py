@@ -45,7 +45,7 @@ class Steps:
         """Take what measures, what keeps, and when. `own` and `activations` are None where there are none."""
         self.steps = iteration
         self.pending = Pending()
-        self.optimizers, self._background, self.plan = optimizers, background, plan
+        self.optimizers, self.background, self.plan = optimizers, background, plan
         self.take_over(contents, measure, own, activations)
         self.spent = 0.0
         self._ended: float | None = None
@@ -98,33 +98,25 @@ class Steps:
         """
         if found is not None and not self.defers and bool(found):
             return
+        start = perf_counter()
+        spent = self.spent + (self._activations.seconds if self._activations else 0.0)
+        step = None if self._ended is None else start - self._ended - spent
         try:
-            self._clocked(found)
+            if step is not None and self.plan.adapts:
+                self.plan.observe_step(step)
+            self._record(start, found)
         except BaseException:
             # Whatever came in between, Ctrl-C maybe: the step is over, and what was logged of it is not the next one's.
             self.pending.take_raw()
             raise
         finally:
+            if step is not None:
+                self._training_seconds += step
+                self._recording_seconds += spent + perf_counter() - start
             self.steps += 1
             self.spent = 0.0
             self.look_ahead()
             self._ended = perf_counter()
-
-    def _clocked(self, found: Tensor | None) -> None:
-        """Record the step, and tell the plan how long it was."""
-        start = perf_counter()
-        spent = self.spent + (self._activations.seconds if self._activations else 0.0)
-        if self._ended is None:
-            self._record(start, found)
-            return
-        step = start - self._ended - spent
-        if self.plan.adapts:
-            self.plan.observe_step(step)
-        self._training_seconds += step
-        try:
-            self._record(start, found)
-        finally:
-            self._recording_seconds += spent + perf_counter() - start
 
     @property
     def due(self) -> bool:
@@ -163,11 +155,11 @@ class Steps:
     def _record(self, start: float, found: Tensor | None) -> None:
         """Measure and keep what is due; a step that `found` Inf in its gradients was none, and never comes here."""
         due = self.planned
-        rates = learning_rates(self.optimizers)
+        scalars = learning_rates(self.optimizers)
         table, rows = self.table, self.rows
         if due.layers or due.filters:
             # Measured where it is kept, wherever possible: a copy would go through the caches once more.
-            block = self._background.filling
+            block = self.background.filling
             upcoming, upcoming_rows = block.upcoming_layers, block.upcoming_filters
             table, rows = table if upcoming is None else upcoming, rows if upcoming_rows is None else upcoming_rows
             every_step = self.plan.layers.interval == 1
@@ -177,7 +169,9 @@ class Steps:
         activations = self.take_activations() if due.activations else None
         if due.layers:
             self.account(perf_counter() - start + self.spent)
-        self.keep(self.plan_next(activations, {**rates, **self.pending.take()}), table, rows)
+        scalars.update(self.pending.take())
+        taken = self.plan_next(activations, scalars)
+        self.background.keep(taken, table, rows)
 
     def measure_own(self, table: Float64, rows: Float64) -> None:
         """Measure the user's own statistics. First of all: with `remember` the weights before are overwritten."""
@@ -186,20 +180,8 @@ class Steps:
 
     def plan_next(self, activations: Float64 | None, scalars: Mapping[str, float]) -> Taken:
         """Return what is recorded of this step, and have the plan go on to the next records."""
-        due, plan, iteration = self.planned, self.plan, self.steps
-        return Taken(
-            iteration,
-            due,
-            plan.recorded_layers(iteration) if due.layers else 0,
-            plan.recorded_filters(iteration) if due.filters else 0,
-            plan.recorded_activations(iteration) if due.activations else 0,
-            activations,
-            scalars,
-        )
-
-    def keep(self, taken: Taken, table: Float64, rows: Float64) -> None:
-        """Hand what was measured of a step, of layers and filters, to the background."""
-        self._background.keep(taken, table, rows)
+        due, iteration = self.planned, self.steps
+        return Taken(iteration, due, self.plan.recorded(iteration, due), activations, scalars)
 
     def take_activations(self) -> Float64:
         """Return what was seen of the layers' outputs in the step, float64 (statistic, layer)."""
@@ -213,10 +195,10 @@ class Steps:
     def account(self, seconds: float) -> None:
         """Tell the plan what the record cost, the background's share included; note a new interval."""
         self._records += 1
-        if self.plan.adapts and self.plan.observe_layers(seconds + self._background.seconds / self._records):
+        if self.plan.adapts and self.plan.observe_layers(seconds + self.background.seconds / self._records):
             self._note_interval("layers", self.plan.layers)
 
     def _note_interval(self, family: str, schedule: Schedule | None) -> None:
         assert schedule is not None
         values = {"family": family, "iteration": self.steps, "interval": schedule.interval, **schedule.measured}
-        self._background.submit(lambda writer: writer.note("interval", **values))
+        self.background.submit(lambda writer: writer.note("interval", **values))

@@ -127,10 +127,9 @@ def test_layers_get_what_activations_leave_of_the_budget():
         due = shared.due(iteration)
         if due.layers:
             shared.observe_layers(0.9e-3)
-            shared.recorded_layers(iteration)
         if due.activations:
             shared.observe_activations(4e-3)
-            shared.recorded_activations(iteration)
+        shared.recorded(iteration, due)
         shared.observe_step(1e-2)
     assert shared.layers.share + shared.activations.share <= 0.04
     assert (shared.layers.interval, shared.activations.interval) == (4, 64)

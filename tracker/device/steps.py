@@ -75,7 +75,7 @@ class DeferredSteps(Steps):
             self._device.collect(self.table, self.rows if taken.due.filters else None)
         if taken.due.layers:
             self.account(max(self._host_seconds, device_seconds))
-        self.keep(taken._replace(scalars=scalars), self.table, self.rows)
+        self.background.keep(taken._replace(scalars=scalars), self.table, self.rows)
 
     def _record(self, start: float, found: Tensor | None) -> None:
         due, measured = self.planned, self.due
