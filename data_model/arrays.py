@@ -26,7 +26,7 @@ class Field:
     """One array of a log: a value of shape `shape` per record, along dimensions `dims` besides the record's own.
 
     `chunks` and `shards` are sizes along `dims`. The record axis comes last where `record_last`, so that a series
-    lies contiguously, and first otherwise.
+    lies contiguously, and first otherwise. `bitwise` as for `compressors`: for what is written more than read.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Field:
     shards: tuple[int, ...] = ()
     record_last: bool = False
     meaning: str = ""
+    bitwise: bool = False
 
     @property
     def record_bytes(self) -> int:
@@ -70,6 +71,6 @@ def create_array(tree: ArrayTree, group: str, field: Field, record_dim: str, rec
         dtype=field.dtype,
         fill_value=field.fill,
         dimension_names=field.place(field.dims, record_dim),
-        compressors=compressors(field.dtype),
+        compressors=compressors(field.dtype, bitwise=field.bitwise),
         attributes={"long_name": field.meaning} if field.meaning else {},
     )

@@ -47,6 +47,7 @@ def family_value(family: str, statistics: int, entities: int) -> Field:
         (max(1, statistics), shard),
         record_last=True,
         meaning="NaN where nothing was recorded",
+        bitwise=True,
     )
 
 

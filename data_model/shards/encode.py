@@ -23,7 +23,7 @@ Read = Callable[[Region], NDArray[Any]]
 _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 _NO_CHUNK = 2**64 - 1
 
-_THOROUGH = {"cname": "zstd", "clevel": 5}
+_THOROUGH = Blosc("zstd", clevel=5, shuffle=Blosc.SHUFFLE)
 """How chunks that are mostly padding are compressed: LZ4 spends up to 24 bytes on two numbers and what pads them, and
 this 8. Blosc says in each chunk how it was compressed, so that every reader of the array reads these too."""
 
@@ -61,9 +61,7 @@ class ShardEncoder:
 
         With `thorough` they are fewer, and take several times as long.
         """
-        blosc = self._blosc
-        if thorough and blosc is not None:
-            blosc = Blosc(**_THOROUGH, shuffle=blosc.shuffle, blocksize=blosc.blocksize)
+        blosc = _THOROUGH if thorough and self._blosc is not None else self._blosc
         index, done = np.full((*self.layout.grid, 2), _NO_CHUNK, "<u8"), 0
         for place in morton_order_iter(self.layout.grid):
             region = self._region(shard, place)

@@ -7,14 +7,17 @@ import os
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 from deeptracker.data_model import logs
 from deeptracker.data_model.errors import NotARunError, RecordingError, RunExistsError, RunLockedError
+from deeptracker.data_model.families import family_value
 from deeptracker.data_model.missing import is_missing, recorded
 from deeptracker.data_model.run import open_run
 from deeptracker.data_model.vocabulary import Description, Layer, Statistic
@@ -237,6 +240,27 @@ def test_resuming_continues_after_what_was_committed(tmp_path: Path) -> None:
     assert len(run.validation_results().iteration) == 2
     assert [note["key"] for note in run.notes] == ["resumed"]
     writer.close()
+
+
+def test_a_run_that_shuffles_bytes_where_new_ones_shuffle_bits_goes_on_as_it_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = wild(0, 2600)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(logs, "family_value", lambda *sizes: replace(family_value(*sizes), bitwise=False))
+        with closing(start(tmp_path / "run")) as writer:
+            writer.append_layers(np.arange(1500), values[:1500])
+    with closing(RunWriter.resume(tmp_path / "run")) as writer:
+        writer.append_layers(np.arange(1500, 2600), values[1500:])
+    found = xr.open_datatree(tmp_path / "run", engine="zarr")["layers/level_0/value"]
+    np.testing.assert_array_equal(found.values.transpose(2, 0, 1), values)
+    assert_exact(open_run(tmp_path / "run"), values, np.arange(2600), (0, 2600), 40)
+    start(tmp_path / "new").append_layers(np.arange(2600), values)
+    earlier_codecs, codecs = (
+        zarr.open_array(tmp_path / name / "layers/level_0/value").compressors for name in ("run", "new")
+    )
+    assert "bitshuffle" not in str(earlier_codecs)
+    assert "bitshuffle" in str(codecs)
 
 
 @pytest.mark.usefixtures("small_shards")
