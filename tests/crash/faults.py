@@ -13,7 +13,7 @@ from deeptracker.data_model.check.checking import check_run
 from deeptracker.data_model.errors import DeepTrackerError, NotARunError
 from deeptracker.data_model.holder import LOCK
 from deeptracker.data_model.run import open_run
-from deeptracker.data_model.storage import LocalStorage, StorageWrapper
+from deeptracker.data_model.storage import LocalStorage, Storage, StorageWrapper
 from tests.crash.content import append, check, open_writer
 
 OPERATIONS = frozenset(
@@ -57,10 +57,17 @@ def record(storage: FaultyStorage) -> tuple[int, bool]:
         storage.fails = None
         if writer is not None:
             writer.abandon()
-        elif storage.exists(LOCK):  # as if this process had ended, which could not give its lock back
-            storage.write(LOCK, storage.read(LOCK).replace(b'"started": "', b'"started": "0'))
+        else:
+            _outlive(storage.inner)
         return committed, True
+    _outlive(storage.inner)
     return committed, False
+
+
+def _outlive(storage: Storage) -> None:
+    """Make a lock that could not be given back that of a process which has ended meanwhile."""
+    if storage.exists(LOCK):
+        storage.write(LOCK, storage.read(LOCK).replace(b'"started": "', b'"started": "0'))
 
 
 def count_operations(path: Path) -> int:
