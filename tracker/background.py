@@ -217,10 +217,13 @@ class Background:
         try:
             job(self._writer)
         except BaseException as error:  # noqa: BLE001 - whatever it is: it belongs to the training thread, as `error`.
-            with self._lock:
-                self.error = error if isinstance(error, Exception) else RecordingError(repr(error))
-                self._hear(self.error)
+            self._fail(error if isinstance(error, Exception) else RecordingError(repr(error)))
             self._writer.abandon()
+
+    def _fail(self, error: Exception) -> None:
+        with self._lock:
+            self.error = error
+            self._hear(error)
 
     def _commit(self, writer: RunWriter) -> None:
         with self._lock:

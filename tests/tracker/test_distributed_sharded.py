@@ -107,7 +107,7 @@ def goes_on_after_failures(rank: int, folder: Path) -> None:
         warnings.simplefilter("always")
         for step in range(6):
             if step == 2 and rank == 0:
-                recorder._parts.background.error = OSError("no space left")
+                recorder._recording.parts.background._fail(OSError("no space left"))
             take_step(model, optimizer, step)
         assert recorder.iteration == 6
         recorder.close()
@@ -115,7 +115,7 @@ def goes_on_after_failures(rank: int, folder: Path) -> None:
     # A rank that cannot measure says so: the first one stops with an error of its own.
     recorder = Recorder(folder / "rank", model, optimizer, every=1, on_error="warn")
     if rank == 1:
-        recorder._steps._local.measure = lambda *_: 1 / 0
+        recorder._recording.steps._local.measure = lambda *_: 1 / 0
     with pytest.warns(RuntimeWarning, match="ZeroDivisionError: division by zero"):
         take_step(model, optimizer, 0)
     take_step(model, optimizer, 1)

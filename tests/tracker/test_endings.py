@@ -133,7 +133,7 @@ def test_a_handler_that_closes_inside_of_a_step_does_not_hang(begin, tmp_path):
 import faulthandler
 faulthandler.dump_traceback_later(150, exit=True)
 optimizer.step()
-with recorder._parts.background._lock:
+with recorder._recording.parts.background._lock:
     recorder.close()
 print(recorder.iteration, 0.0, flush=True)
 sys.exit(6)

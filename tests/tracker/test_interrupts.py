@@ -59,7 +59,7 @@ while interrupted:
         sys.settrace(None)
     undisturbed.append(recorder.iteration)
     step()
-    if recorder._parts.background._lock._is_owned():
+    if recorder._recording.parts.background._lock._is_owned():
         raise SystemExit(f"the writer is locked out for ever, after an interrupt at place {place}")
     recorder.flush()
 recorder.close()

@@ -97,7 +97,7 @@ def test_a_training_that_goes_on_from_an_earlier_checkpoint_is_as_if_uninterrupt
     first.run(recorder, 33)
     if killed:
         recorder.flush()
-        recorder._parts.background._writer.abandon()
+        recorder._recording.parts.background._writer.abandon()
     else:
         recorder.close()
     second = Training.load(tmp_path / "checkpoint.pt")
