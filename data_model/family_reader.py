@@ -52,7 +52,7 @@ class FamilyReader:
     def summaries(self, level: int, start: int, stop: int, statistic: int, entities: Any, merged: int = 1) -> Buckets:
         """Return buckets [start, stop) of a level, (buckets, 5, entities); level 0 is the records themselves.
 
-        With `merged`, a power of two below 8, so many buckets of the level make one, and `start` and `stop` count
+        With `merged`, a power of two up to 8, so many buckets of the level make one, and `start` and `stop` count
         those. The run's last bucket may cover fewer records than the others.
         """
         rows = self._rows(level, start * merged, self._clip(level, stop * merged), merged, (statistic, entities))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -29,12 +29,13 @@ class Each(Protocol):
 
 
 @contextmanager
-def crew(*, workers: int = 1, scheduler: str | None = None) -> Iterator[Each]:
+def crew(*, workers: int = 1, scheduler: str | None = None, threads: bool = False) -> Iterator[Each]:
     """Give what shares work out, and let the workers go at the end; what is not done by then is not begun.
 
-    `workers` processes of this machine share it; 1 does all in this process. With `scheduler`, the address of a running
-    scheduler of `dask.distributed` (`tcp://host:8786`), its workers do: DeepTracker must be installed there, and what
-    tasks name must be within reach. WorkersError where the work cannot be shared like this.
+    `workers` processes of this machine share it; 1 does all in this process. With `threads` they are threads of this
+    process, which begin at once: for work that is mostly compiled code and files. With `scheduler`, the address of a
+    running scheduler of `dask.distributed` (`tcp://host:8786`), its workers do: DeepTracker must be installed there,
+    and what tasks name must be within reach. WorkersError where the work cannot be shared like this.
     """
     if workers < 1:
         raise WorkersError(f"{workers} workers were asked for; 1 or more can share the work.")
@@ -44,7 +45,7 @@ def crew(*, workers: int = 1, scheduler: str | None = None) -> Iterator[Each]:
     elif workers == 1:
         yield _here
     else:
-        with _processes(workers) as pool:
+        with _pool(workers, threads) as pool:
             yield partial(_on_cores, pool)
 
 
@@ -53,9 +54,10 @@ def _here(work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Res
 
 
 @contextmanager
-def _processes(workers: int) -> Iterator[ProcessPoolExecutor]:
-    # Started anew and not forked: threads that zarr or numba have started would be missing in a fork.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+def _pool(workers: int, threads: bool) -> Iterator[Executor]:
+    # Processes are started anew and not forked: threads that zarr or numba have started would be missing in a fork.
+    anew = multiprocessing.get_context("spawn")
+    with ThreadPoolExecutor(workers) if threads else ProcessPoolExecutor(workers, mp_context=anew) as pool:
         try:
             yield pool
         except BaseException:
@@ -63,7 +65,7 @@ def _processes(workers: int) -> Iterator[ProcessPoolExecutor]:
             raise
 
 
-def _on_cores(pool: ProcessPoolExecutor, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+def _on_cores(pool: Executor, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
     for done in as_completed([pool.submit(work, task) for task in tasks]):
         yield done.result()
 

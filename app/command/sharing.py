@@ -12,7 +12,7 @@ def add_workers(parser: argparse.ArgumentParser, default: str) -> None:
     """Add the options that say who does the work; `default` says in words what happens without them."""
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
-        "--workers", type=count_of("workers"), metavar="N", help=f"processes to share the work (default: {default})"
+        "--workers", type=count_of("workers"), metavar="N", help=f"how many share the work (default: {default})"
     )
     group.add_argument("--scheduler", metavar="ADDRESS", help="of a dask.distributed cluster, such as tcp://host:8786")
 

@@ -26,6 +26,12 @@ from deeptracker.data_model.workers import crew
 
 _CACHE_BYTES = 32 << 20
 
+MOST_THREADS = 4
+"""More workers than this would wait for one another in one process: what is not compiled runs one at a time."""
+
+WORTH_STARTING = 4 << 30
+"""Bytes of records per worker below which it is not worth its while to start processes, which takes seconds."""
+
 Progress = Callable[[int, int], None]
 """Is told how many records have been summarised, and how many there are, all families and levels together."""
 
@@ -81,8 +87,9 @@ def build_index(
     """Write every file of a run's levels anew from the records; the same files, to the bit, as recording wrote.
 
     Of all families that have levels, or of those named. `workers` and `scheduler` as for `crew`: they must reach the
-    run by the same path or URL. Interrupted, it leaves whole files of both makings, which are the same. Raises
-    RunLockedError while the run is recorded, RunFormatError where records are damaged, and what `crew` raises.
+    run by the same path or URL. A few workers, or any on a small run, are threads of this process; others processes.
+    Interrupted, it leaves whole files of both makings, which are the same. Raises RunLockedError while the run is
+    recorded, RunFormatError where records are damaged, and what `crew` raises.
     """
     storage = open_storage(place)
     read_root(storage)  # before anything is written: there may be no run
@@ -97,7 +104,9 @@ def build_index(
             for node in (path.rpartition("/")[0], path):
                 storage.write(f"{node}/{METADATA}", node_text(nodes[node]))
         done, total = 0, sum(segment.records[1] - segment.records[0] for segment in every)
-        with crew(workers=workers, scheduler=scheduler) as each:
+        report.record_bytes = sum(_record_bytes(manifest, family) for family in report.families)
+        threads = workers <= MOST_THREADS or report.record_bytes < workers * WORTH_STARTING
+        with crew(workers=workers, scheduler=scheduler, threads=threads) as each:
             for stage in plan:
                 works = [Work(storage.url, manifest.created_at, manifest.generation, segment) for segment in stage]
                 for one in each(build_segment, works):
@@ -106,7 +115,6 @@ def build_index(
                     done += one.records
                     if progress is not None:
                         progress(done, total)
-        report.record_bytes = sum(_record_bytes(manifest, family) for family in report.families)
         report.seconds = time.perf_counter() - begun
         return report
     finally:
@@ -122,7 +130,7 @@ def _add(report: Built, one: Done) -> None:
 
 def build_segment(work: Work) -> Done:
     """Write the files of a segment."""
-    begun = time.process_time()
+    begun = time.thread_time()
     storage = open_storage(work.url)
     # With a cache of its own: what this process knows of the levels may be what is replaced.
     commit = Commit(storage, cache=ChunkCache(_CACHE_BYTES))
@@ -134,7 +142,7 @@ def build_segment(work: Work) -> Done:
         storage.write(file_name(path, place), content)
         written += len(content)
     records = work.segment.records[1] - work.segment.records[0]
-    return Done(records, len(work.segment.files), written, time.process_time() - begun)
+    return Done(records, len(work.segment.files), written, time.thread_time() - begun)
 
 
 def _record_bytes(manifest: Manifest, family: str) -> int:

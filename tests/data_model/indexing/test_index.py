@@ -19,7 +19,7 @@ from deeptracker.app.command import main
 from deeptracker.data_model import logs
 from deeptracker.data_model import workers as sharing
 from deeptracker.data_model.errors import QueryError, RunFormatError, RunLockedError, WorkersError
-from deeptracker.data_model.indexing import segments
+from deeptracker.data_model.indexing import building, segments
 from deeptracker.data_model.indexing.building import build_index
 from deeptracker.data_model.root import read_root
 from deeptracker.data_model.run import open_run
@@ -75,8 +75,12 @@ def without_index(recorded: Path, path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_it_is_built_from_nothing_but_the_records(recorded: Path, tmp_path: Path, workers: int) -> None:
+@pytest.mark.parametrize(("workers", "threads"), [(1, 4), (2, 4), (2, 1)])
+def test_it_is_built_from_nothing_but_the_records(
+    recorded: Path, tmp_path: Path, workers: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "MOST_THREADS", threads)
+    monkeypatch.setattr(building, "WORTH_STARTING", 0)
     path = without_index(recorded, tmp_path / "run")
     seen: list[tuple[int, int]] = []
     built = build_index(path, workers=workers, progress=lambda *now: seen.append(now))
@@ -241,9 +245,9 @@ def negated(number: int) -> int:
     return -number
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_work_is_shared_and_its_first_error_ends_it(workers: int) -> None:
-    with crew(workers=workers) as each:
+@pytest.mark.parametrize(("workers", "threads"), [(1, False), (2, False), (2, True)])
+def test_work_is_shared_and_its_first_error_ends_it(workers: int, threads: bool) -> None:
+    with crew(workers=workers, threads=threads) as each:
         assert sorted(each(negated, [1, 2, 3, 4])) == [-4, -3, -2, -1]
         with pytest.raises(ValueError, match="five is too many"):
             list(each(negated, [1, 5, 2]))
@@ -251,7 +255,10 @@ def test_work_is_shared_and_its_first_error_ends_it(workers: int) -> None:
         pass
 
 
-def test_no_worker_is_left(recorded: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("threads", [1, 4])
+def test_no_worker_is_left(recorded: Path, tmp_path: Path, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "MOST_THREADS", threads)
+    monkeypatch.setattr(building, "WORTH_STARTING", 0)
     before = set(multiprocessing.active_children())
     path = without_index(recorded, tmp_path / "run")
 
