@@ -39,7 +39,8 @@ class Anomaly:
     `start` and `stop` are the iterations [start, stop) it spans. `index` is the entity's number among its
     kind (position of the scalar, layer or class, number of the filter over the network, position of the image
     in the validation results; of what lies in no single one, -1). `score` is the rule's own measure of how unusual it
-    is; scores of different rules do not compare. `standing` says whether it makes an episode.
+    is; scores of different rules do not compare. `standing` says whether it makes an episode. `better` says that it is
+    no harm by itself, such as a loss that falls.
     """
 
     rule: str
@@ -51,6 +52,7 @@ class Anomaly:
     score: float
     message: str
     standing: Standing = Standing.WITNESS
+    better: bool = False
 
     def clip(self, iterations: tuple[int, int] | None) -> Anomaly | None:
         """Return the part inside `iterations` [start, stop), or None where nothing of it lies inside."""

@@ -64,6 +64,10 @@ class BlockRule(FollowedRule):
     def say(self, entity: str, alarm: Alarm) -> str:
         """Return the message of a finding from its strongest alarm."""
 
+    def better(self, alarm: Alarm) -> bool:
+        """Return whether what an alarm tells is no harm by itself."""
+        return False
+
 
 @dataclass(frozen=True)
 class Alarm:
@@ -168,7 +172,8 @@ class Findings:
         standing = Standing.STRONG if again or any(one.strong for one in alarms) else self._rule.standing
         span = (alarms[0].span[0], alarms[-1].span[1])
         message = self._rule.say(name, strongest)
-        return self._rule.anomaly(name, strongest.entity, span, strongest.excess, message, standing)
+        better = self._rule.better(strongest)
+        return self._rule.anomaly(name, strongest.entity, span, strongest.excess, message, standing, better)
 
 
 def times(alarm: Alarm, logarithmic: bool = True) -> str:

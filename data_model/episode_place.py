@@ -9,6 +9,8 @@ from deeptracker.data_model.anomaly import Anomaly, Kind, Standing
 
 HEAD = 64
 """Iterations from the first finding on that say where an episode began; later ones are what followed."""
+PATIENCE = 200
+"""Iterations within which something may turn out worse after something else got better."""
 MOST = 50.0
 """A score above this says no more than this: everything breaks once training diverges."""
 DOMINATES = 2.0
@@ -85,19 +87,32 @@ def _silenced(findings: Sequence[Anomaly]) -> str | None:
     return ordered[0][0]
 
 
+def beginning(findings: Sequence[Anomaly]) -> list[Anomaly]:
+    """Return the findings that say where an episode began: the first ones, of what got worse if anything did.
+
+    A training loss that falls is no harm by itself, and harm when validation stays behind: then that is the place.
+    """
+    start = min(one.start for one in findings)
+    worse = [one for one in findings if not one.better and one.start <= start + PATIENCE]
+    start = min((one.start for one in worse), default=start)
+    return [one for one in worse or findings if one.start <= start + HEAD]
+
+
 def places(findings: Sequence[Anomaly], layers: int) -> list[Place]:
     """Return the places at which an episode may have begun, the most likely first; `layers` is how many there are.
 
     What is certain comes first. A layer or class that stands out among its kind comes before the run as a whole only if
     it is as clear as what the whole run shows; if half of the layers moved on their own, it is the run that moved.
     """
-    start = min(one.start for one in findings)
-    head = [one for one in findings if one.start <= start + HEAD]
+    head = beginning(findings)
     found = {kind: scores(head, kind) for kind in ("layer", "class", "validation", "run")}
     best = {kind: max(values.values()) for kind, values in found.items() if values}
     if len(found["layer"]) * 2 >= max(layers, 3) and "run" not in best:
         best["run"] = sorted(found["layer"].values())[len(found["layer"]) // 2]
-    whole = best.get("run", 0.0)
+    # What the whole run shows counts here also where it got better: a layer beside it does not stand out.
+    reached = max(one.start for one in head)
+    told = scores([one for one in findings if one.start <= reached], "run").values()
+    whole = max([best.get("run", 0.0), *told])
     certain = {kind for kind, _ in _certain(head, layers)}
     silenced = _silenced(head)
     if silenced:
@@ -113,7 +128,9 @@ def places(findings: Sequence[Anomaly], layers: int) -> list[Place]:
         return (1 if specific else order, -best[kind])
 
     best |= {kind: MOST for kind in certain if kind not in best}
-    return [(kind, _names(found[kind])) for kind in sorted(best, key=rank)]
+    ranked = [(kind, _names(found[kind])) for kind in sorted(best, key=rank)]
+    improved = sorted({kind_of(one) for one in findings if one.better and kind_of(one) not in best})
+    return ranked + [(kind, _names(scores([one for one in findings if one.better], kind))) for kind in improved]
 
 
 def _names(found: Mapping[str, float]) -> tuple[str, ...]:

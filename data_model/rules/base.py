@@ -101,11 +101,12 @@ class Rule(param.Parameterized):
         score: float,
         message: str,
         standing: Standing | None = None,
+        better: bool = False,
     ) -> Anomaly:
         """Return one finding of this rule; its standing is the rule's, unless another is given."""
         begin, end = int(span[0]), int(span[1])
         worth = standing or self.standing
-        return Anomaly(self.name, self.kind, entity, int(index), begin, end, float(score), message, worth)
+        return Anomaly(self.name, self.kind, entity, int(index), begin, end, float(score), message, worth, better)
 
 
 class FollowedRule(Rule):

@@ -39,6 +39,10 @@ class LossChange(BlockRule):
         """Return the message of a finding."""
         return f"{WORDS[alarm.series].format(entity, times(alarm))} ({evidence(alarm)})"
 
+    def better(self, alarm: Alarm) -> bool:
+        """Return whether the loss fell."""
+        return alarm.z < 0
+
 
 class LossWatch:
     """Watches mean and largest loss of each block of a growing run."""

@@ -12,6 +12,7 @@ from deeptracker.data_model.layer_series import GRADIENT, UPDATE, WEIGHT
 from deeptracker.data_model.layer_watch import LayerWatch
 
 SERIES = [*GRADIENT, *UPDATE, *WEIGHT]
+SIZES = {one.name for one in [*GRADIENT, *UPDATE] if one.name.startswith(("gradient.", "update."))}
 BY_NAME = {one.name: one for one in SERIES}
 
 
@@ -30,3 +31,7 @@ class NetworkChange(BlockRule):
         """Return the message of a finding."""
         series = BY_NAME[alarm.series]
         return f"{series.words} of {entity} {times(alarm, series.logarithmic)} ({evidence(alarm)})"
+
+    def better(self, alarm: Alarm) -> bool:
+        """Return whether gradients or steps became smaller, as they do where a loss falls."""
+        return alarm.z < 0 and alarm.series in SIZES

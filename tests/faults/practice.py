@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.faults.catalogue import FAULTS, class_of, fault, layer_of
-from tests.faults.training import Training
+from tests.faults.training import BATCH, Training
 
 
 @fault("run", practice=True)
@@ -114,6 +114,22 @@ def weight_decay_far_too_strong(training: Training) -> Iterator[None]:
                 one.mul_(0.995)
 
     training.on_step = decay
+    yield
+
+
+@fault("validation", within=600, practice=True)
+def few_images_with_little_change(training: Training) -> Iterator[None]:
+    """Training goes on with 128 images, moved about and noisy no more."""
+    few = torch.randperm(len(training.digits.images), generator=training.random)[:128]
+    training.pick = lambda: few[torch.randperm(128, generator=training.random)[:BATCH]]
+    training.augmented = False
+    yield
+
+
+@fault("run", within=600, practice=True)
+def batches_in_a_short_circle(training: Training) -> Iterator[None]:
+    batches = [training.next_rows() for _ in range(7)]
+    training.pick = lambda: batches[training.iteration % 7]
     yield
 
 
