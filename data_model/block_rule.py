@@ -92,13 +92,17 @@ class Alarm:
 
 @dataclass
 class Watched:
-    """Series side by side that are scanned together: (name, entity) of each column, fast or slow."""
+    """Series side by side that are scanned together: (name, entity) of each column, fast or slow.
+
+    `lasting` says that a slow one is of medians instead of means: three of four must be far, one alone is nothing.
+    """
 
     rule: BlockRule
     names: Sequence[str]
     entities: Sequence[int]
     floors: Sequence[float]
     slow: bool = False
+    lasting: bool = False
     scan: BlockScan = field(init=False)
 
     def __post_init__(self) -> None:
@@ -136,8 +140,8 @@ class Watched:
         joined = np.concatenate([np.full((max(SLOW - 1 - len(self._recent), 0), values.shape[1]), np.nan),
                                  self._recent, cleared])  # fmt: skip
         self._recent = joined[-(SLOW - 1) :].copy()
-        averages: Floats = np.lib.stride_tricks.sliding_window_view(joined, SLOW, axis=0).mean(axis=-1)
-        return averages
+        windows = np.lib.stride_tricks.sliding_window_view(joined, SLOW, axis=0)
+        return np.asarray(np.median(windows, axis=-1) if self.lasting else windows.mean(axis=-1))
 
 
 class Findings:

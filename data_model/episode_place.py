@@ -112,7 +112,9 @@ def places(findings: Sequence[Anomaly], layers: int) -> list[Place]:
     # What the whole run shows counts here also where it got better: a layer beside it does not stand out.
     reached = max(one.start for one in head)
     told = scores([one for one in findings if one.start <= reached], "run").values()
-    whole = max([best.get("run", 0.0), *told])
+    whole = {"layer": max([best.get("run", 0.0), *told])}
+    # A validation that is far worse as a whole has a worst class, too.
+    whole["class"] = max(whole["layer"], best.get("validation", 0.0) / DOMINATES)
     certain = {kind for kind, _ in _certain(head, layers)}
     silenced = _silenced(head)
     if silenced:
@@ -123,7 +125,7 @@ def places(findings: Sequence[Anomaly], layers: int) -> list[Place]:
             return (0, 0.0)
         if silenced and kind == "layer":
             return (1, -MOST)
-        specific = kind in ("layer", "class") and _standing_out(found[kind]) and best[kind] >= whole
+        specific = kind in whole and _standing_out(found[kind]) and best[kind] >= whole[kind]
         order = {"run": 2, "class": 3, "validation": 3, "layer": 4}[kind]
         return (1 if specific else order, -best[kind])
 

@@ -82,4 +82,4 @@ class ValidationWatch:
 
     def _watch(self, run: RunData, series: int, slow: bool) -> Watched:
         numbers = list(range(series)) if not self._shared else [-1] * series
-        return Watched(self._rule, list(self._series(run)), numbers, [self._floor] * series, slow)
+        return Watched(self._rule, list(self._series(run)), numbers, [self._floor] * series, slow, lasting=True)
