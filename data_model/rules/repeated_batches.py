@@ -116,7 +116,9 @@ class _FoldWatch:
         part = run.scalars[name].isel(iteration=slice((first - 1) * BLOCK, stop * BLOCK))
         values = np.asarray(part.values, np.float64)
         chance, period = chances(np.lib.stride_tricks.sliding_window_view(values, WINDOW)[::BLOCK])
-        hits = [(first + at, float(chance[at]), int(period[at])) for at in np.flatnonzero(chance < self._rule.limit)]
+        hits = [
+            (first + int(at), float(chance[at]), int(period[at])) for at in np.flatnonzero(chance < self._rule.limit)
+        ]
         self._hits.setdefault(name, []).extend(hits)
 
 

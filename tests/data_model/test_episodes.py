@@ -150,3 +150,27 @@ def test_an_episode_is_plain_json_whatever_its_score() -> None:
     assert plain["findings"][0]["score"] is None
     assert plain["findings"][0]["kind"] == "scalar"
     assert plain["text"] == list(one.text)
+
+
+def test_what_got_worse_names_the_place_and_what_got_better_does_not() -> None:
+    """A training loss that falls far, and a validation that stays behind a little later: it is the validation."""
+    fell = replace(finding(stop=1300, score=18.0, standing=Standing.STRONG), better=True)
+    behind = finding("overfitting", 1049, 1050, entity="validation", score=4.0, standing=Standing.STRONG)
+    beside = of_layer(3, 1032, 1.5)
+    (found,) = episodes([fell, behind, beside], VALIDATIONS, LAYERS)
+    assert found.place == "validation"
+    assert found.start == 1000
+    assert "run" in [place for place, _ in found.headlines]
+    (alone,) = episodes([fell], VALIDATIONS, LAYERS)
+    assert alone.place == "run"
+    (rose, *_) = episodes([replace(fell, better=False), behind], VALIDATIONS, LAYERS)
+    assert rose.place == "run"
+
+
+def test_a_class_hardly_worse_is_not_named_where_the_whole_validation_is_far_worse() -> None:
+    lone = finding("class_drop", 1049, 1050, kind=Kind.CLASS, entity="7", score=1.2, standing=Standing.STRONG)
+    whole = finding("performance_drop", 1049, 1050, entity="validation", score=6.0, standing=Standing.STRONG)
+    (found,) = episodes([lone, whole], VALIDATIONS, LAYERS)
+    assert found.place == "validation"
+    (clear,) = episodes([replace(lone, score=4.0), whole], VALIDATIONS, LAYERS)
+    assert clear.place == "class"

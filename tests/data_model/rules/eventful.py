@@ -65,6 +65,7 @@ def _scalars(random: np.random.Generator) -> dict[str, np.ndarray]:
     loss = np.exp(random.normal(-1, 0.1, ITERATIONS))
     loss[[600, 601, 1111]] *= 40
     loss[1400:1460] *= 3
+    loss[1728:1920] *= np.tile([1.0, 1.2, 0.8, 1.1], 48)
     loss[1000:1020] = recorded(np.full(20, np.nan))
     rate = np.select([np.arange(ITERATIONS) < 200, np.arange(ITERATIONS) < 2250], [0.1, 0.01], 0.1)
     return {"loss": loss, "learning_rate": rate}
