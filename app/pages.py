@@ -8,7 +8,9 @@ from urllib.parse import quote, urlencode
 
 import panel as pn
 import panel_material_ui as pmui
+import param
 from panel.io.resources import LOCAL_DIST
+from panel.util import edit_readonly
 
 from deeptracker.app import urls
 from deeptracker.app.library import Library
@@ -94,7 +96,7 @@ class Pages:
         return f"{self.run_page}?path={quote(key, safe='/')}{theme}"
 
     def _page(self, theme: str | None) -> Any:
-        return pmui.Page(  # type: ignore[attr-defined]
+        page = pmui.Page(  # type: ignore[attr-defined]
             title="DeepTracker",
             logo=LOGO,
             dark_theme=theme == "dark",
@@ -104,7 +106,26 @@ class Pages:
             site_url="./",
             favicon=LOGO,
             raw_css=[loader(THEMES["dark" if theme == "dark" else "light"])],
+            busy_indicator=None,
         )
+        return apart_from_others(page)
+
+
+class _Calm(param.Parameterized):
+    """Stands for a page that is never busy."""
+
+    busy = param.Boolean(default=False, constant=True, doc="Whether the page is busy.")
+
+
+def apart_from_others(page: Any) -> Any:
+    """Return the page, deaf to whether the server is busy.
+
+    Panel counts for all visitors together: each callback of one would change every page twice, without the lock of its
+    document, and the server would keep the pages of those that have left.
+    """
+    with edit_readonly(page):
+        page.busy = _Calm().param.busy  # another reference is the one way to let go of the first
+    return page
 
 
 def _show(page: Any, title: str) -> None:
