@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
@@ -31,7 +32,9 @@ WORDS = """
 def marks_of(table: pd.DataFrame, kind: str, names: Sequence[str], most: int = MOST_MARKS) -> list[Mark]:
     """Return marks for the anomalies of one kind of entity; `names` are the entities by number."""
     number = {name: index for index, name in enumerate(names)}
-    chosen = table[(table["kind"] == kind) & table["entity"].isin(list(number))]
+    chosen = table[table["kind"] == kind]
+    # Not `isin`: it would make an array of all the names, which may be those of 50,000 images.
+    chosen = chosen[np.array([entity in number for entity in chosen["entity"]], np.bool_)]
     if len(chosen) > most:
         strength = chosen.groupby("rule")["score"].rank(ascending=False)
         chosen = chosen.loc[strength.sort_values().index[:most]]

@@ -66,14 +66,19 @@ class Visitor:
         self.session = pull_session(session_id=known, url=f"{address}run", max_message_size=200_000_000)
         document = self.document = self.session.document
         self.size, self.sized = {"inner_width": width, "inner_height": height}, set[str]()
+        self.walls: list[tuple[Any, list[Any]]] = []
         ready = MessageSentEvent(document, "bokeh_event", DocumentReady())
         document.callbacks.trigger_on_change(ready)
         self.window = document.get_model_by_name("iterations")
         self.until(lambda: len(self.faces()) >= WALLS)
         self.until(self.all_drawn)
+        # Looking through all models at each message would take longer than the server takes to draw.
+        self.walls = [(face, self.reports(face)) for face in self.faces()]
 
     def faces(self) -> list[Any]:
         """Return the figures of the walls: those whose tag is the source of a picture."""
+        if self.walls:
+            return [face for face, _ in self.walls]
         found = [model for model in self.document.models if getattr(model, "tags", None) and hasattr(model, "x_range")]
         walls = [one for one in found if "picture" in getattr(one.tags[0], "data", {})]
         # What a picked row would open is hidden, and has no rows.
@@ -106,14 +111,14 @@ class Visitor:
 
     def acknowledge(self) -> None:
         """Tell the server how large walls are, and that new pictures are shown, as a browser does."""
-        for face in self.faces():
+        for face, reports in self.walls or [(face, self.reports(face)) for face in self.faces()]:
             if face.id not in self.sized:
                 self.sized.add(face.id)
                 for name, value in self.size.items():  # read-only but for a browser
                     event = ModelChangedEvent(self.document, face, name, value)
                     self.document.callbacks.trigger_on_change(event)
             number = face.tags[0].data["number"]
-            for report in self.reports(face):
+            for report in reports:
                 if report.data["drawn"] != number:
                     report.data = {"drawn": list(number), "ratio": [1.0]}
 
