@@ -10,7 +10,7 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 from panel.io.resources import LOCAL_DIST
-from panel.util import edit_readonly
+from panel.util.parameters import edit_readonly
 
 from deeptracker.app import urls
 from deeptracker.app.library import Library
