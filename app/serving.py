@@ -16,6 +16,7 @@ from bokeh.util.token import generate_secret_key
 from deeptracker.app.library import Library
 from deeptracker.app.pages import Pages
 from deeptracker.app.quiet import hush
+from deeptracker.app.wall.compose import warm_in_background
 from deeptracker.data_model.errors import DeepTrackerError
 
 DEFAULT_PORT = 5006
@@ -86,6 +87,7 @@ def start(library: Library, port: int, address: str, allowed: Sequence[str], **o
     """Return Panel's server of the app over a library; `options` say whether and where it starts."""
     settings.resources = "server"  # nothing is fetched from elsewhere
     hush()
+    warm_in_background()  # after an installation this takes longer than it takes to type the address
     pages = Pages(library, "run")
     return pn.serve(
         {"/": pages.runs, "/run": pages.run},
