@@ -54,7 +54,8 @@ class Background:
         self._changed = threading.Condition(self._lock)
         self._process = os.getpid()
         self._blocks = list(blocks)
-        self._filling, *free = self._blocks
+        self.filling, *free = self._blocks
+        """The block that is being filled. Outside of `keep` only what it holds not yet may be written to."""
         self._free = deque(free)
         self._tasks: deque[_Task] = deque()
         self._waiting_bytes = 0
@@ -72,18 +73,13 @@ class Background:
     def keep(self, taken: Taken, table: Float64, rows: Float64) -> None:
         """Add what was recorded of a step to the block that is being filled; wait for the disk to have room for it."""
         with self._lock:
-            if self._filling.full:
+            if self.filling.full:
                 self._wait(lambda: bool(self._free))
                 self._hand_over()
-            self._filling.add(taken, table, rows)
+            self.filling.add(taken, table, rows)
             # At once, so that the next record finds room where it is measured to; and the disk has more time.
-            if self._filling.full and self._free:
+            if self.filling.full and self._free:
                 self._hand_over()
-
-    @property
-    def filling(self) -> Block:
-        """The block that is being filled. Outside of `keep` only what it holds not yet may be written to."""
-        return self._filling
 
     def tell(self, hear: Callable[[Exception], None]) -> None:
         """Have `hear` called with what stops the background thread, on that thread; at once if it has stopped."""
@@ -105,12 +101,12 @@ class Background:
     def exchange(self, blocks: Sequence[Block], job: Job) -> None:
         """Go on with blocks of another kind, once a job has been done that makes the run ready for them."""
         with self._lock:
-            filled = self._filling
+            filled = self.filling
             if filled.rows:
                 self._tasks.append(_Task(filled.write))
             self._tasks.append(_Task(job))
             self._blocks = list(blocks)
-            self._filling, *free = self._blocks
+            self.filling, *free = self._blocks
             self._free = deque(free)
             self._changed.notify_all()
 
@@ -157,9 +153,9 @@ class Background:
 
     def _hand_over(self) -> None:
         """Queue the filled block and go on with a free one; the caller holds the lock and has seen a free one."""
-        task = _Task(self._filling.write, block=self._filling)
+        task = _Task(self.filling.write, block=self.filling)
         # A signal's handler that raises gets in after a call only: by then all three have happened.
-        self._filling = self._free[0]
+        self.filling = self._free[0]
         del self._free[0]
         self._tasks.append(task)
         self._changed.notify_all()
@@ -191,8 +187,8 @@ class Background:
         taken = False
         while not taken:
             with self._lock:
-                taken = not self._filling.rows or bool(self._free)
-                if self._filling.rows and self._free:
+                taken = not self.filling.rows or bool(self._free)
+                if self.filling.rows and self._free:
                     self._hand_over()
                 count = len(self._tasks)
             self._work(count)

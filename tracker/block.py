@@ -44,24 +44,18 @@ class _Rows:
         self._values = np.empty((self._capacity, *shape), np.float64)
         # Iteration and interval of each row: a list takes them in a fraction of the time that arrays need.
         self._marks: list[tuple[int, int]] = []
-        self._upcoming: Float64 | None = None
-        self.full = False
-
-    @property
-    def upcoming(self) -> Float64 | None:
+        self.upcoming: Float64 | None = self._values[0]
         """The row that is added next, to be filled before; None where there is no room."""
-        if self._upcoming is None and not self.full:
-            self._upcoming = self._values[len(self._marks)]
-        return self._upcoming
 
     def add(self, iteration: int, interval: int, values: Float64) -> None:
         """Add a row: the upcoming one, which is there already, or a copy."""
-        if values is not self._upcoming:
-            self._values[len(self._marks)] = values
-        full = len(self._marks) + 1 == self._capacity
+        row = len(self._marks)
+        if values is not self.upcoming:
+            self._values[row] = values
+        upcoming = self._values[row + 1] if row + 1 < self._capacity else None
         # No call among these: after one, a signal could get in.
         self._marks += ((iteration, interval),)
-        self._upcoming, self.full = None, full
+        self.upcoming = upcoming
 
     def write(self, append: Append, finish: Callable[[Float64, int], NDArray[np.float32]]) -> None:
         """Append everything, one stretch of constant interval after the other: so the writer takes it."""
@@ -74,7 +68,7 @@ class _Rows:
 
     def clear(self) -> None:
         self._marks = []
-        self._upcoming, self.full = None, False
+        self.upcoming = self._values[0]
 
 
 class Block:
@@ -93,17 +87,16 @@ class Block:
     @property
     def full(self) -> bool:
         """Whether one of the families has no room for another row."""
-        return self.rows == _LONGEST or self._layers.full or self._filters.full or self._activations.full
+        without_room = self._layers.upcoming is None or self._filters.upcoming is None
+        return without_room or self._activations.upcoming is None or self.rows == _LONGEST
 
     @property
-    def upcoming_layers(self) -> Float64 | None:
-        """Where the layers may be measured to, float64 (layer, column), before they are added; None without room."""
-        return self._layers.upcoming
+    def upcoming(self) -> tuple[Float64 | None, Float64 | None]:
+        """Where layers and filters may be measured to before they are added; None without room.
 
-    @property
-    def upcoming_filters(self) -> Float64 | None:
-        """Where the filters may be measured to, float64 (filter, column), before they are added; None without room."""
-        return self._filters.upcoming
+        Float64 (layer, column of `totals`), and (filter, column of `totals`).
+        """
+        return self._layers.upcoming, self._filters.upcoming
 
     def add(self, taken: Taken, table: Float64, rows: Float64) -> None:
         """Keep what was recorded of a step, with what the kernel measured.

@@ -17,11 +17,15 @@ class Joining:
     def __init__(self, model: nn.Module, biases: bool, optimizers: Sequence[Optimizer]) -> None:
         """Begin with the parameters that the optimizers have now."""
         self._model, self._biases, self._optimizers = model, biases, optimizers
-        self._count = self._number()
+        self._count = 0
+        self.noticed()
 
     def noticed(self) -> bool:
         """Return whether the number of parameters has changed since this was asked last."""
-        count = self._number()
+        count = 0  # This comes at every step: a generator, or a function of its own, would take several times as long.
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                count += len(group["params"])
         changed = count != self._count
         self._count = count
         return changed
@@ -43,10 +47,3 @@ class Joining:
                 )
             still.append(now)
         return still, list(found.values())
-
-    def _number(self) -> int:
-        number = 0  # This comes at every step: a generator would take three times as long.
-        for optimizer in self._optimizers:
-            for group in optimizer.param_groups:
-                number += len(group["params"])
-        return number

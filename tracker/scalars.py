@@ -37,10 +37,11 @@ class Pending:
 
     def take(self) -> dict[str, float]:
         """Return what was logged, as numbers, and forget it."""
-        return {
-            name: float(values[0]) if len(values) == 1 else sum(map(float, values)) / len(values)
-            for name, values in self.take_raw().items()
-        }
+        taken, self._values = self._values, {}
+        scalars: dict[str, float] = {}
+        for name, values in taken.items():
+            scalars[name] = float(values[0]) if len(values) == 1 else sum(map(float, values)) / len(values)
+        return scalars
 
     def take_raw(self) -> dict[str, list[float | Tensor]]:
         """Return what was logged, all values of each name, tensors of other devices as such; and forget it."""
@@ -75,7 +76,16 @@ def _converted(name: str, value: object) -> float:
 
 def learning_rates(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, float]:
     """Return the learning rate of every parameter group: `learning_rate`, then `learning_rate/1`, ..."""
-    return {name: float(rate) for name, rate in raw_learning_rates(optimizers).items()}
+    rates: dict[str, float] = {}
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            if "lr" in group:
+                rates[_rate_name(len(rates))] = float(group["lr"])
+    return rates
+
+
+def _rate_name(number: int) -> str:
+    return f"{LEARNING_RATE}/{number}" if number else LEARNING_RATE
 
 
 def raw_learning_rates(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, float | Tensor]:
@@ -85,6 +95,5 @@ def raw_learning_rates(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str,
         for group in optimizer.param_groups:
             if "lr" in group:
                 rate = group["lr"]
-                name = f"{LEARNING_RATE}/{len(rates)}" if rates else LEARNING_RATE
-                rates[name] = rate if isinstance(rate, Tensor) and not rate.is_cpu else float(rate)
+                rates[_rate_name(len(rates))] = rate if isinstance(rate, Tensor) and not rate.is_cpu else float(rate)
     return rates

@@ -85,7 +85,8 @@ class Steps:
         """Copy the weights, if the step to come is due and they have changed since they were copied last."""
         # With several optimizers this comes several times: what changes from the first on belongs to the iteration.
         first, self._begun = self._begun != self.steps, self.steps
-        if self.due and (self.remembered != self.steps or (first and self._measure.stale)):
+        planned = self.planned
+        if (planned.layers or planned.filters) and (self.remembered != self.steps or (first and self._measure.stale)):
             start = perf_counter()
             self._measure.remember()
             self.remembered = self.steps
@@ -159,11 +160,11 @@ class Steps:
         table, rows = self.table, self.rows
         if due.layers or due.filters:
             # Measured where it is kept, wherever possible: a copy would go through the caches once more.
-            block = self.background.filling
-            upcoming, upcoming_rows = block.upcoming_layers, block.upcoming_filters
+            upcoming, upcoming_rows = self.background.filling.upcoming
             table, rows = table if upcoming is None else upcoming, rows if upcoming_rows is None else upcoming_rows
             every_step = self.plan.layers.interval == 1
-            self.measure_own(table, rows)
+            if self._own is not None:
+                self.measure_own(table, rows)
             self._measure.measure(table, rows if due.filters else None, remember=every_step)
             self.remembered = self.steps + 1 if every_step else -1
         activations = self.take_activations() if due.activations else None
