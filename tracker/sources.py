@@ -23,12 +23,13 @@ class Sources:
     """Finds the tensors of the layers, at every step: it asks torch as little as it can.
 
     While all weights are the same tensors as before, with their values in the same place, only their gradients are
-    looked at: those are new tensors at most steps, which torch keeps of the weight's own kind and size. One layer after
-    the other is looked at anew all the same, for there are ways to change a tensor in place.
+    looked at: those are new tensors at most steps, which torch keeps of the weight's own kind. One layer after the
+    other is looked at anew all the same, for there are ways to change a tensor in place.
     """
 
     def __init__(self, layers: Sequence[RecordedLayer]) -> None:
         self._layers = layers
+        self._sizes = [layer.size for layer in layers]
         # The weights and their addresses, once all of them have been found to be readable as they are.
         self._weights: list[Tensor] = []
         self._addresses: list[int] = []
@@ -63,17 +64,19 @@ class Sources:
     def _gradients(self) -> list[int] | None:
         """Return their addresses (0: none), or None when one cannot be read as it is."""
         gradients: list[Any] = list(map(_gradient, self._weights))
-        missing = []
+        missing, sizes = [], self._sizes
         try:
             whole = all(map(Tensor.is_contiguous, gradients))
         except TypeError:  # One is None, which is cheaper to find out so than to look for.
             missing = [number for number, one in enumerate(gradients) if one is None]
+            sizes = [size for size, one in zip(sizes, gradients, strict=True) if one is not None]
             gradients = [one for one in gradients if one is not None]
             whole = all(map(Tensor.is_contiguous, gradients))
         except RuntimeError:  # A sparse one has no strides.
             return None
         try:
-            if not whole:
+            # One that was put in place through `.data` may be shorter: reading on would leave its memory.
+            if not whole or list(map(Tensor.numel, gradients)) != sizes:
                 return None
             addresses = list(map(Tensor.data_ptr, gradients))
         except RuntimeError:  # A sparse one has no address.

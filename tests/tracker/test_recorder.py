@@ -319,6 +319,18 @@ def test_a_layer_that_changes_its_shape_is_an_error(tmp_path):
             optimizer.step()
 
 
+def test_a_gradient_that_was_given_fewer_values_is_an_error_at_once(tmp_path):
+    # Torch does not take such a gradient, but does not notice either where its values are replaced.
+    model = small()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(tmp_path / "run", model, optimizer, every=1) as recorder:
+        train(model, optimizer, 5, log=recorder.log)
+        assert model[0].weight.grad is not None
+        model[0].weight.grad.data = torch.zeros(1)
+        with pytest.raises(RecordingError, match="has changed its shape"):
+            optimizer.step()
+
+
 def test_a_closed_recorder_lets_go_of_the_optimizer_and_says_so(tmp_path):
     model = small()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
