@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,16 @@ from deeptracker.data_model.rules.base import FollowedRule, RunData
 from deeptracker.data_model.rules.loss_change import training_losses
 
 Floats = npt.NDArray[np.float64]
-Found = list[tuple[int, float, int]]
-"""Block, chance and period."""
+
+
+class Repeats(NamedTuple):
+    """A block of a loss that repeats: its number, its iterations [start, stop), the chance and the period."""
+
+    block: int
+    span: tuple[int, int]
+    chance: float
+    period: int
+
 
 PERIODS = range(2, 17)
 WINDOW = 2 * BLOCK
@@ -74,10 +83,11 @@ class RepeatedBatches(FollowedRule):
         """The chance of one period in one window below which it is found."""
         return self.risk * BLOCK / len(PERIODS)
 
-    def told(self, loss: str, index: int, blocks: Found, iteration: npt.NDArray[np.int64]) -> Anomaly:
+    def told(self, loss: str, index: int, blocks: Sequence[Repeats]) -> Anomaly:
         """Return blocks side by side that repeat as one finding."""
-        first, last = blocks[0][0], blocks[-1][0]
-        _, chance, period = min(blocks, key=lambda one: one[1])
+        first, last = blocks[0].block, blocks[-1].block
+        clearest = min(blocks, key=lambda one: one.chance)
+        chance, period = clearest.chance, clearest.period
         clear, lasting = chance < self.limit / STRONG, last - first + 1 >= APART
         standing = Standing.CERTAIN if clear and lasting else Standing.STRONG if clear or lasting else self.standing
         standing = Standing.WITNESS if first <= FROM_START else standing
@@ -85,7 +95,7 @@ class RepeatedBatches(FollowedRule):
             f"{loss} repeats every {period} iterations: the same batches again and again, or a swing in step "
             f"(a chance of {chance:.0e}, at least {self.limit:.0e} expected)"
         )
-        span = (int(iteration[first * BLOCK]), int(iteration[(last + 1) * BLOCK - 1]) + 1)
+        span = (blocks[0].span[0], blocks[-1].span[1])
         score = float(np.log(max(chance, 1e-300)) / np.log(self.limit))
         return self.anomaly(loss, index, span, score, message, standing)
 
@@ -94,12 +104,11 @@ class _FoldWatch:
     def __init__(self, rule: RepeatedBatches) -> None:
         self._rule = rule
         self._next: dict[str, int] = {}
-        self._hits: dict[str, Found] = {}
+        self._hits: dict[str, list[Repeats]] = {}
 
     def update(self, run: RunData) -> list[Anomaly]:
         """Look at the blocks completed since the last call; return everything found so far."""
-        iteration = np.asarray(run.scalars["iteration"].values, np.int64) if run.scalar_names else np.zeros(0, np.int64)
-        stop = whole_blocks(len(iteration))
+        stop = whole_blocks(int(run.scalars.sizes["iteration"])) if run.scalar_names else 0
         found = []
         for name in training_losses(run):
             first = self._next.get(name, 1)  # a window is a block and the one before it
@@ -109,24 +118,24 @@ class _FoldWatch:
                 first = self._next[name] = last
             index = list(run.scalar_names).index(name)
             joined = _joined(self._hits.get(name, []))
-            found += [self._rule.told(name, index, blocks, iteration) for blocks in joined]
+            found += [self._rule.told(name, index, blocks) for blocks in joined]
         return found
 
     def _look(self, run: RunData, name: str, first: int, stop: int) -> None:
         part = run.scalars[name].isel(iteration=slice((first - 1) * BLOCK, stop * BLOCK))
         values = np.asarray(part.values, np.float64)
         chance, period = chances(np.lib.stride_tricks.sliding_window_view(values, WINDOW)[::BLOCK])
-        hits = [
-            (first + int(at), float(chance[at]), int(period[at])) for at in np.flatnonzero(chance < self._rule.limit)
-        ]
-        self._hits.setdefault(name, []).extend(hits)
+        hits = self._hits.setdefault(name, [])
+        for at in np.flatnonzero(chance < self._rule.limit).tolist():
+            ends = part["iteration"][[(at + 1) * BLOCK, (at + 2) * BLOCK - 1]].values.tolist()
+            hits.append(Repeats(first + at, (ends[0], ends[1] + 1), float(chance[at]), int(period[at])))
 
 
-def _joined(hits: Found) -> list[Found]:
+def _joined(hits: Sequence[Repeats]) -> list[list[Repeats]]:
     """Gather blocks with at most one between them."""
-    parts: list[Found] = []
+    parts: list[list[Repeats]] = []
     for one in hits:
-        if not parts or one[0] - parts[-1][-1][0] > 2:
+        if not parts or one.block - parts[-1][-1].block > 2:
             parts.append([])
         parts[-1].append(one)
     return parts
