@@ -88,7 +88,7 @@ class Plan:
     def recorded(self, iteration: int, due: Due) -> Intervals:
         """Say that what is due was recorded; return how many iterations each record stands for, 0 where there is none.
 
-        Here and in `due` the schedules are looked into, not asked: this comes at every step.
+        What decides lies here and in `due`, not in the schedules: this comes at every step.
         """
         layers = filters = activations = 0
         if due.layers:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,6 +11,8 @@ from torch import Tensor
 from deeptracker.data_model.errors import RecordingError
 
 LEARNING_RATE = "learning_rate"
+
+_Rate = TypeVar("_Rate")
 
 
 class Pending:
@@ -53,18 +56,20 @@ def _number(name: str, value: object) -> float | Tensor:
     if isinstance(value, Tensor):
         if value.is_cpu:
             # Torch says itself what is no single number: asked before, it would take as long again.
-            try:  # contextlib.suppress would take as long as all the rest
+            try:
                 return float(value.item())
-            except (RuntimeError, TypeError, ValueError):
-                pass
-        elif value.numel() == 1 and not value.is_complex():
+            except (RuntimeError, TypeError, ValueError) as error:
+                raise _no_number(name, value) from error
+        if value.numel() == 1 and not value.is_complex():
             return value.detach().clone()
-        what = f"a {value.dtype} tensor of shape {tuple(value.shape)}"
-    else:
-        what = f"{value!r:.80}"
-        if not isinstance(value, str | bytes) and hasattr(value, "__float__"):
-            return _converted(name, value)
-    raise RecordingError(f"recorder.log got {what} as {name!r}; give one number, or a tensor with one element.")
+    elif not isinstance(value, str | bytes) and hasattr(value, "__float__"):
+        return _converted(name, value)
+    raise _no_number(name, value)
+
+
+def _no_number(name: str, value: object) -> RecordingError:
+    what = f"a {value.dtype} tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"{value!r:.80}"
+    return RecordingError(f"recorder.log got {what} as {name!r}; give one number, or a tensor with one element.")
 
 
 def _converted(name: str, value: object) -> float:
@@ -76,24 +81,18 @@ def _converted(name: str, value: object) -> float:
 
 def learning_rates(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, float]:
     """Return the learning rate of every parameter group: `learning_rate`, then `learning_rate/1`, ..."""
-    rates: dict[str, float] = {}
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            if "lr" in group:
-                rates[_rate_name(len(rates))] = float(group["lr"])
-    return rates
-
-
-def _rate_name(number: int) -> str:
-    return f"{LEARNING_RATE}/{number}" if number else LEARNING_RATE
+    return _rates(optimizers, float)
 
 
 def raw_learning_rates(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, float | Tensor]:
     """Return the same, with rates that lie on another device as they are."""
-    rates: dict[str, float | Tensor] = {}
+    return _rates(optimizers, lambda rate: rate if isinstance(rate, Tensor) and not rate.is_cpu else float(rate))
+
+
+def _rates(optimizers: Sequence[torch.optim.Optimizer], read: Callable[[Any], _Rate]) -> dict[str, _Rate]:
+    rates: dict[str, _Rate] = {}
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             if "lr" in group:
-                rate = group["lr"]
-                rates[_rate_name(len(rates))] = rate if isinstance(rate, Tensor) and not rate.is_cpu else float(rate)
+                rates[f"{LEARNING_RATE}/{len(rates)}" if rates else LEARNING_RATE] = read(group["lr"])
     return rates

@@ -59,20 +59,12 @@ class Schedule:
         self.automatic = every == "auto"
         self.next = -(-iteration // self.interval) * self.interval
 
-    def due(self, iteration: int) -> bool:
-        """Return whether the iteration is to be recorded."""
-        return iteration >= self.next
-
-    def recorded(self, iteration: int) -> None:
-        """Say that the iteration was recorded: the next one is an interval later."""
-        self.next = iteration + self.interval
-
     def observe_step(self, seconds: float) -> None:
         """Tell how long a training step took without any recording."""
         self._steps.append(seconds)
 
     def observe_cost(self, seconds: float) -> bool:
-        """Tell what a record cost, before `recorded`; return whether the interval has changed because of it."""
+        """Tell what a record cost, before `next` moves on; return whether the interval has changed because of it."""
         self._costs.append(seconds)
         self._recorded += 1
         if not self.automatic or not self._steps or self._recorded % _CHOOSE_EVERY:

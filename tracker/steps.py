@@ -163,8 +163,7 @@ class Steps:
             upcoming, upcoming_rows = self.background.filling.upcoming
             table, rows = table if upcoming is None else upcoming, rows if upcoming_rows is None else upcoming_rows
             every_step = self.plan.layers.interval == 1
-            if self._own is not None:
-                self.measure_own(table, rows)
+            self.measure_own(table, rows)
             self._measure.measure(table, rows if due.filters else None, remember=every_step)
             self.remembered = self.steps + 1 if every_step else -1
         activations = self.take_activations() if due.activations else None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from deeptracker import Recorder, open_run
 from deeptracker.data_model.errors import RecordingError
 from deeptracker.tracker import plan
-from deeptracker.tracker.schedule import LONGEST, Schedule, choose_interval
+from deeptracker.tracker.schedule import LONGEST, choose_interval
 from deeptracker.tracker.snapshots import SnapshotBudget
 from tests.tracker.networks import small, train
 
@@ -34,26 +34,28 @@ def test_an_interval_that_fits_stays():
 
 
 def test_a_given_interval_is_kept_whatever_it_costs():
-    schedule = Schedule(3, 0.04)
+    given = plan.Plan(3, "auto", None, 0.04)
     due = []
     for iteration in range(100):
-        if schedule.due(iteration):
+        now = given.due(iteration)
+        if now.layers:
             due.append(iteration)
-            schedule.observe_cost(100.0)
-            schedule.recorded(iteration)
-        schedule.observe_step(0.001)
+            given.observe_layers(100.0)
+        given.recorded(iteration, now)
+        given.observe_step(0.001)
     assert due == list(range(0, 100, 3))
 
 
 def test_an_automatic_interval_grows_until_it_fits_and_shrinks_again():
-    schedule = Schedule("auto", 0.05)
+    chosen = plan.Plan("auto", "auto", None, 0.05)
     intervals, cost = [], 0.001
     for iteration in range(4000):
-        if schedule.due(iteration):
-            schedule.observe_cost(cost)
-            schedule.recorded(iteration)
-        schedule.observe_step(0.001)
-        intervals.append(schedule.interval)
+        now = chosen.due(iteration)
+        if now.layers:
+            chosen.observe_layers(cost)
+        chosen.recorded(iteration, now)
+        chosen.observe_step(0.001)
+        intervals.append(chosen.layers.interval)
         if iteration == 2000:
             cost = 0.00001
     assert intervals[0] == 1
