@@ -7,7 +7,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from deeptracker.app.later import on_page, sent_in_order
+from deeptracker.app.later import on_page
 from deeptracker.app.live import Freshness, Live
 
 LINK = """
@@ -38,8 +38,7 @@ class Banner:
         if said == self._said:
             return
         self._said = said
-        with sent_in_order():
-            self.row[:] = [_line(fresh)] if said else []
+        self.row[:] = [_line(fresh)] if said else []
 
     def close(self) -> None:
         """Stop watching."""

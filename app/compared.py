@@ -11,7 +11,7 @@ import numpy as np
 import panel_material_ui as pmui
 import param
 
-from deeptracker.app.later import in_order, on_page
+from deeptracker.app.later import on_page
 from deeptracker.app.theme import Theme
 from deeptracker.app.timelines import EMPTY, Timeline, training_scalar
 from deeptracker.data_model.comparison import compare_runs
@@ -133,7 +133,7 @@ class CompareButton:
             css_classes=["difference"],
             sx={"fontSize": "12px", "padding": "0 8px", "whiteSpace": "nowrap", "flex": "none"},
         )
-        self.button.param.watch(in_order(lambda event: setattr(selection, "difference", event.new)), ["value"])
+        self.button.param.watch(lambda event: on_page(lambda: setattr(selection, "difference", event.new)), ["value"])
         self._watcher = selection.param.watch(lambda *events: on_page(self.update), ["runs", "difference"])
 
     def update(self) -> None:

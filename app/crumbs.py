@@ -8,7 +8,7 @@ from typing import Any
 import panel_material_ui as pmui
 
 from deeptracker.app.compared import Other, color_of
-from deeptracker.app.later import in_order, on_page, sent_in_order
+from deeptracker.app.later import on_page
 from deeptracker.app.session import Session
 from deeptracker.data_model.selection import Selection
 
@@ -86,7 +86,7 @@ class Crumbs:
             margin=0,
             align="center",
             description="Let go of everything and show the whole run",
-            on_click=in_order(lambda event: selection.reset()),
+            on_click=lambda event: on_page(selection.reset),
             css_classes=["reset"],
         )
         self._chips: dict[str, Any] = {}
@@ -122,13 +122,12 @@ class Crumbs:
         session = self.session
         named = {other.key: _laid_over(other) for other in session.compared.others}
         found = {key: (words, values) for key, words, values in parts(session.selection, session.window, named)}
-        with sent_in_order():
-            if list(found) != list(self._chips):
-                self._chips = {key: _chip(self._release(key)) for key in found}
-                self._place[:] = [*self._chips.values(), self._reset] if found else [_words(HINT)]
-            for key, (words, _) in found.items():
-                self._chips[key].param.update(label=_short(words, 60), description=f"Let go of {words}")
-            self._color()
+        if list(found) != list(self._chips):
+            self._chips = {key: _chip(self._release(key)) for key in found}
+            self._place[:] = [*self._chips.values(), self._reset] if found else [_words(HINT)]
+        for key, (words, _) in found.items():
+            self._chips[key].param.update(label=_short(words, 60), description=f"Let go of {words}")
+        self._color()
         self._values = {key: values for key, (_, values) in found.items()}
 
     def _color(self) -> None:
@@ -165,7 +164,7 @@ def _chip(release: Callable[[Any], None]) -> pmui.Button:
         size="small",
         margin=0,
         align="center",
-        on_click=in_order(release),
+        on_click=lambda event: on_page(lambda: release(event)),
         height=24,
         sx=CHIP,
     )
@@ -185,7 +184,7 @@ def _icon(icon: str, words: str, act: Callable[[], None]) -> pmui.IconButton:
         align="center",
         color="secondary",
         description=words,
-        on_click=in_order(lambda event: act()),
+        on_click=lambda event: on_page(act),
         css_classes=[icon],
         sx={"padding": "4px"},
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import panel_material_ui as pmui
 
-from deeptracker.app.later import in_order, on_page
+from deeptracker.app.later import on_page
 from deeptracker.app.live import Live
 from deeptracker.app.session import Session
 
@@ -25,7 +25,7 @@ class Follow:
             height=26,
             visible=False,
             css_classes=["follow"],
-            on_click=in_order(lambda event: self._pressed()),
+            on_click=lambda event: on_page(self._pressed),
             sx={"fontSize": "12px", "padding": "0 8px", "minHeight": 0, "whiteSpace": "nowrap", "flex": "none"},
         )
         self._watchers = [

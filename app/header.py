@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import panel as pn
 import panel_material_ui as pmui
 
-from deeptracker.app.later import in_order, on_page
+from deeptracker.app.later import on_page
 from deeptracker.app.live import Freshness
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Header:
             margin=0,
             sx={"alignItems": "center", "minHeight": "48px", "minWidth": 0},
         )
-        self.buttons.param.watch(in_order(self._pressed), ["value"])
+        self.buttons.param.watch(lambda event: on_page(lambda: self._pressed(event)), ["value"])
         viewer.param.watch(self._opened, ["views"])
         viewer.live.param.watch(lambda event: on_page(self.update), ["freshness"])
         self.update()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -50,7 +51,10 @@ def sent_in_order() -> Iterator[None]:
 
 
 def in_order(callback: Callable[..., T]) -> Callable[..., T]:
-    """Return the callback so that all it changes is sent in order: for what Bokeh, Panel or a timer calls."""
+    """Return the callback so that all it changes is sent in order, for what Bokeh or a timer calls.
+
+    What a widget calls comes on a thread of its own, where nothing can be held: it needs `on_page`.
+    """
 
     @wraps(callback)
     def held(*arguments: Any, **keywords: Any) -> T:
@@ -66,6 +70,8 @@ def on_page(callback: Callable[[], Any]) -> None:
 
 
 def _in_callback(document: Any) -> bool:
-    """Whether a callback of this document runs, at whose end Bokeh writes: else it cannot be told of changes."""
+    """Whether this is a callback of this document, at whose end Bokeh writes: else it cannot be told of changes."""
+    if pn.state._thread_id not in (None, threading.get_ident()):
+        return False
     session = getattr(document.session_context, "session", None)
     return getattr(session, "_pending_writes", None) is not None

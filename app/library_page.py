@@ -13,7 +13,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from deeptracker.app.compared import MOST
-from deeptracker.app.later import sent_in_order
+from deeptracker.app.later import on_page
 from deeptracker.app.library import Entry, Library
 from deeptracker.app.notices import notice
 from deeptracker.app.run_list import RunList
@@ -152,6 +152,9 @@ class LibraryPage(pn.viewable.Viewer):
     def update(self) -> None:
         """Show the runs there are now."""
         entries = self.library.entries()
+        on_page(lambda: self._show_entries(entries))
+
+    def _show_entries(self, entries: Sequence[Entry]) -> None:
         self.title.object = f"{len(entries):,} run{'' if len(entries) == 1 else 's'}" if entries else "Runs"
         self.search.visible = bool(entries)
         if not entries:
@@ -181,8 +184,7 @@ class LibraryPage(pn.viewable.Viewer):
 
     def _show(self, content: Any) -> None:
         if list(self.content) != [content]:
-            with sent_in_order():
-                self.content[:] = [content]
+            self.content[:] = [content]
 
     def _empty(self) -> Any:
         places = ", ".join(str(root) for root in self.library.roots)

@@ -10,7 +10,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from deeptracker.app.later import in_order
+from deeptracker.app.later import on_page
 from deeptracker.data_model.errors import DeepTrackerError
 
 STYLES = """
@@ -74,7 +74,7 @@ def failure(title: str, error: Exception, retry: Callable[[], None] | None = Non
             label="Try again",
             variant="outlined",
             size="small",
-            on_click=in_order(lambda event: retry()),
+            on_click=lambda event: on_page(retry),
             align="center",
         )
         parts.append(button)

@@ -11,7 +11,7 @@ import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 
-from deeptracker.app.later import in_order
+from deeptracker.app.later import on_page
 from deeptracker.app.views.base import View
 from deeptracker.app.wall.plot import Mark, Wall
 
@@ -154,7 +154,7 @@ def close_button(help_text: str, on_click: Callable[[], None]) -> Any:
         margin=0,
         align="center",
         description=help_text,
-        on_click=in_order(lambda event: on_click()),
+        on_click=lambda event: on_page(on_click),
     )
 
 

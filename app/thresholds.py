@@ -10,7 +10,7 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 
-from deeptracker.app.later import on_page, sent_in_order
+from deeptracker.app.later import on_page
 from deeptracker.data_model.rules import Rule
 
 STYLE = """
@@ -103,8 +103,7 @@ class Thresholds:
             if widget is not None:
                 widget.param.watch(lambda event, name=name: self._changed(event.obj, rule, name), ["value"])
                 shown.append(widget)
-        with sent_in_order():
-            self._fields[:] = shown
+        self._fields[:] = shown
 
     def _changed(self, widget: Any, rule: Rule, name: str) -> None:
         """Take over what was typed; what the threshold does not take is put back."""

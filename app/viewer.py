@@ -15,7 +15,7 @@ from deeptracker.app.crumbs import Crumbs
 from deeptracker.app.follow import Follow
 from deeptracker.app.header import Header
 from deeptracker.app.key_help import KeyHelp
-from deeptracker.app.later import in_order, on_page, sent_in_order
+from deeptracker.app.later import on_page, sent_in_order
 from deeptracker.app.live import Live
 from deeptracker.app.notices import failure, notice
 from deeptracker.app.overview import Overview
@@ -158,7 +158,7 @@ class Viewer(pn.viewable.Viewer):
             icon_size="16px",
             color="secondary",
             description=f"Close {kind.title}",
-            on_click=in_order(lambda event: self._close_view(name)),
+            on_click=lambda event: on_page(lambda: self._close_view(name)),
         )
         words = pmui.Row(
             pmui.Typography(
@@ -198,12 +198,9 @@ class Viewer(pn.viewable.Viewer):
         self.views = [one for one in self.views if one != name]
 
     def _renew(self) -> None:
-        """Take over what the run has new; the parts that come with it are sent in order."""
-        if self._shown:
-            with sent_in_order():
-                self._bring_up_to_date()
-
-    def _bring_up_to_date(self) -> None:
+        """Take over what the run has new."""
+        if not self._shown:
+            return
         if self._overview is None:
             self._show()
             return

@@ -12,7 +12,6 @@ from deeptracker.app.anomaly_groups import row_of
 from deeptracker.app.anomaly_strip import AnomalyStrip
 from deeptracker.app.episode_panel import EpisodePanel
 from deeptracker.app.findings_panel import FindingsPanel
-from deeptracker.app.later import sent_in_order
 from deeptracker.app.run_walls import choice
 from deeptracker.app.thresholds import Thresholds
 from deeptracker.app.views.base import View
@@ -89,8 +88,7 @@ class Anomalies(View):
         episodes = self._what.value == "episodes"
         self._order.visible = episodes
         self._redraw()
-        with sent_in_order():
-            self._list_place[:] = [self._episodes.list if episodes else self._findings.list]
+        self._list_place[:] = [self._episodes.list if episodes else self._findings.list]
 
     def _reorder(self) -> None:
         self._episodes.in_time = self._order.value == "time"

@@ -16,7 +16,7 @@ import panel as pn
 import param
 
 from deeptracker.app import views
-from deeptracker.app.later import on_page, once_shown, sent_in_order
+from deeptracker.app.later import on_page, once_shown
 from deeptracker.app.notices import failure, skeleton
 from deeptracker.app.session import Session
 
@@ -86,10 +86,9 @@ class View(param.Parameterized):
 
     def _show(self) -> None:
         self._forget()  # what a failed build had begun to watch
-        with sent_in_order():
-            content = self.guarded(self.build)()
-            if content is not None and self._frame is not None:
-                self._frame[:] = [content]
+        content = self.guarded(self.build)()
+        if content is not None and self._frame is not None:
+            self._frame[:] = [content]
 
     def __panel__(self) -> pn.Column:
         if self._frame is None:
