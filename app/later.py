@@ -13,13 +13,19 @@ import panel as pn
 T = TypeVar("T")
 
 
+def has_browser() -> bool:
+    """Return whether this is for a page: not a notebook, an export or a script."""
+    document = pn.state.curdoc
+    return document is not None and document.session_context is not None
+
+
 def once_shown(callback: Callable[[], None]) -> None:
     """Call back when the page is in the browser, one callback after the other so that each shows what it made.
 
     At once where there is no page to wait for: in a notebook, an export or a script.
     """
     document = pn.state.curdoc
-    if document is None or document.session_context is None:
+    if document is None or not has_browser():
         callback()
         return
 

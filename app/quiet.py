@@ -1,10 +1,12 @@
-"""Keeps the terminal free of what Bokeh reports when a browser leaves in the middle of a message."""
+"""Keeps the terminal free of what Bokeh reports although nothing is wrong: when a browser leaves, or says too much."""
 
 from __future__ import annotations
 
 import logging
 import traceback
+import warnings
 
+from bokeh.util.warnings import BokehUserWarning
 from tornado.websocket import WebSocketClosedError
 
 LOGGERS = (
@@ -39,6 +41,8 @@ def _raised_by_bokeh(error: BaseException) -> bool:
 
 def hush() -> None:
     """Drop such records from now on; safe to call again."""
+    # In its first message after new parts came a browser describes them again; what the server knows already stays.
+    warnings.filterwarnings("ignore", "reference already known", BokehUserWarning)
     for name in LOGGERS:
         logger = logging.getLogger(name)
         if not any(isinstance(one, BrowserLeft) for one in logger.filters):

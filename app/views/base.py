@@ -16,7 +16,8 @@ import panel as pn
 import param
 
 from deeptracker.app import views
-from deeptracker.app.later import on_page, once_shown
+from deeptracker.app.arrival import Arrival
+from deeptracker.app.later import has_browser, on_page, once_shown
 from deeptracker.app.notices import failure, skeleton
 from deeptracker.app.session import Session
 
@@ -37,6 +38,8 @@ class View(param.Parameterized):
         self._frame: pn.Column | None = None
         self._closed = False
         self._watchers: list[tuple[param.Parameterized, Any]] = []
+        # Until the browser has built the view: what is to be called then, each with what it would have heard last.
+        self._under_way: dict[Callable[..., Any], tuple[Any, ...]] | None = None
 
     def build(self) -> Any:
         """Return what the view shows (anything Panel can show). Called once, and again after a failure."""
@@ -46,12 +49,18 @@ class View(param.Parameterized):
         """Call `callback(*events)` when one of the named parameters of `owner` changes.
 
         Unlike `param.watch` it runs on the thread that may change the page, shows an exception inside this
-        view, and ends when the view closes.
+        view, and ends when the view closes. What changes before the browser has built the view is told once it has.
         """
         guarded = self.guarded(callback)
 
+        def heard(*events: Any) -> None:
+            if self._under_way is None:
+                guarded(*events)
+            else:
+                self._under_way[guarded] = events
+
         def scheduled(*events: Any) -> None:
-            on_page(lambda: guarded(*events))
+            on_page(lambda: heard(*events))
 
         self._watchers.append((owner, owner.param.watch(scheduled, list(names))))
 
@@ -86,9 +95,16 @@ class View(param.Parameterized):
 
     def _show(self) -> None:
         self._forget()  # what a failed build had begun to watch
+        self._under_way = None
         content = self.guarded(self.build)()
         if content is not None and self._frame is not None:
-            self._frame[:] = [content]
+            self._under_way = {} if has_browser() else None
+            self._frame[:] = [content, Arrival(self._arrived)]
+
+    def _arrived(self) -> None:
+        waiting, self._under_way = self._under_way, None
+        for callback, events in (waiting or {}).items():
+            callback(*events)
 
     def __panel__(self) -> pn.Column:
         if self._frame is None:

@@ -1,12 +1,14 @@
-"""What a browser that leaves makes Bokeh report is kept from the terminal; everything else is not."""
+"""What Bokeh reports although nothing is wrong is kept from the terminal; everything else is not."""
 
 from __future__ import annotations
 
 import logging
+import warnings
 from unittest import mock
 
 import pytest
 from bokeh.server.connection import ServerConnection
+from bokeh.util.warnings import BokehUserWarning, warn
 from tornado.websocket import WebSocketClosedError
 
 from deeptracker.app.quiet import hush
@@ -28,3 +30,12 @@ def test_only_a_browser_that_left_is_kept_quiet(caplog: pytest.LogCaptureFixture
     assert caplog.records == []
     handler.error("error handling message\n message: %r \n error: %r", "PATCH-DOC", ValueError("real"))
     assert "real" in caplog.text
+
+
+def test_only_what_a_browser_repeats_is_not_warned_of() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        hush()
+        warn("reference already known 'p1'", BokehUserWarning)
+        warn("something else", BokehUserWarning)
+    assert [str(one.message) for one in caught] == ["something else"]

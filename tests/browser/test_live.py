@@ -64,6 +64,33 @@ class Later(View):
             raise RuntimeError("cannot update")
 """
 
+CHANGES_AT_ONCE = """
+import panel as pn
+from deeptracker.app.views.base import View
+from panel.custom import JSComponent
+
+class Slow(JSComponent):
+    _esm = (
+        "await new Promise(done => setTimeout(done, 1500));"
+        "export function render() { return document.createElement('i'); }"
+    )
+
+class Early(View):
+    title, order = "Early", 3
+
+    def build(self):
+        self.place = pn.Column()
+        self.watch(self.session.selection, self.fill, "statistic")
+        pn.state.curdoc.add_timeout_callback(self.hurry, 700)
+        return pn.Column(self.place, Slow())
+
+    def hurry(self):
+        self.session.selection.statistic = "weight_std"
+
+    def fill(self, *events):
+        self.place[:] = [pn.pane.Str("filled early")]
+"""
+
 
 @pytest.fixture(scope="module")
 def shell(request: pytest.FixtureRequest) -> ModuleType:
@@ -93,6 +120,7 @@ def served(shell: ModuleType, tmp_path: Path) -> Iterator[str]:
     (views / "good.py").write_text(GOOD)
     (views / "at_once.py").write_text(FAILS_AT_ONCE)
     (views / "later.py").write_text(FAILS_LATER)
+    (views / "early.py").write_text(CHANGES_AT_ONCE)
     (views / "no_python.py").write_text("this is no Python")
     (tmp_path / "runs").mkdir()
     script = str(HERE / "serve_oddities.py")
@@ -116,6 +144,14 @@ def test_failing_views_fail_alone(
     page.get_by_text(re.compile(r"good sees \((?!0,)")).wait_for()
     page.locator(".view-later").get_by_role("button", name="Try again").click()
     page.get_by_text("later is fine so far").wait_for()
+
+
+def test_what_changes_while_the_browser_builds_a_view_is_not_lost(
+    served: str, runs: ModuleType, tmp_path: Path, open_page: OpenPage
+) -> None:
+    runs.create(tmp_path / "runs" / "one").close()
+    page = open_page(f"{served}run?path=runs/one&v=good,early")
+    page.get_by_text("filled early").wait_for(timeout=20_000)
 
 
 def test_an_empty_run_fills_and_a_zoomed_window_stays(
