@@ -195,5 +195,5 @@ def _words(text: str) -> pmui.Typography:
         text,
         margin=(0, 0, 0, 6),
         align="center",
-        sx={"fontSize": "12px", "color": "text.secondary", "whiteSpace": "nowrap"},
+        sx={"fontSize": "12px", "color": "text.secondary", "whiteSpace": "nowrap", "lineHeight": "30px"},
     )

@@ -127,13 +127,18 @@ def diverging_colors(theme: Theme) -> list[str]:
 
 
 def tooltip(rows: list[tuple[str, str]], theme: Theme) -> str:
-    """Return a hover's text as HTML in a theme's colours, which Bokeh's own does not follow."""
+    """Return a hover's rows of label and value as HTML."""
     lines = "".join(
         f'<tr><td style="color:{theme.muted};padding-right:10px">{label}</td><td>{value}</td></tr>'
         for label, value in rows
     )
-    style = f"margin:-5px;padding:6px 10px;background:{theme.raised};color:{theme.text};font:12px {escape(FONT)}"
-    return f'<div style="{style}"><table style="border-spacing:0">{lines}</table></div>'
+    return hover_box(f'<table style="border-spacing:0">{lines}</table>', theme)
+
+
+def hover_box(content: str, theme: Theme) -> str:
+    """Return a hover's HTML in a box of a theme's colours, which Bokeh's own does not follow."""
+    style = f"margin:-5px;padding:6px 10px;background:{theme.raised};color:{theme.text};font:12px/1.5 {escape(FONT)}"
+    return f'<div style="{style}">{content}</div>'
 
 
 class FacePlot:

@@ -51,13 +51,14 @@ class ImageDetail:
         self._outliers = ColumnDataSource({"x": [], "y": [], "angle": [], "what": []})
         self._draw_glyphs()
         over_iterations(self.figure)
+        self.figure.xaxis[0].ticker.desired_num_ticks = 4  # it may be narrow
         self._words = pn.pane.HTML(stylesheets=[WORDS], sizing_mode="stretch_width", margin=0)
         self._picture = pn.pane.HTML(stylesheets=[PICTURE], width=gutter_width - AXIS, margin=0)
         plot = pn.pane.Bokeh(self.figure, sizing_mode="stretch_both", min_height=HEIGHT, margin=0)
         self.layout = pn.Column(
             self._words,
             pn.Row(self._picture, plot, sizing_mode="stretch_both", min_height=HEIGHT, margin=0),
-            sizing_mode="stretch_width",
+            sizing_mode="stretch_both",
             margin=0,
             visible=False,
             css_classes=["image-detail"],

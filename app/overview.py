@@ -23,6 +23,7 @@ from bokeh.models.annotations import LabelSet
 from bokeh.plotting import figure
 
 from deeptracker.app.compared import MOST, color_of, difference_timeline
+from deeptracker.app.face_plot import hover_box
 from deeptracker.app.session import Session
 from deeptracker.app.theme import FONT, THEMES
 from deeptracker.app.timelines import EMPTY, Timeline, is_logarithmic, limits, training_timeline, validation_timeline
@@ -44,7 +45,6 @@ LATE = 0.85
 """Share of the run after which a label stands left of its line, where it has room."""
 MOST_LABELS = 6
 """Landmarks that are labelled; more would overlap, and still answer to the mouse."""
-HOVER = '<div style="font: 12px/1.5 {font}"><b>{{first}}</b><br>{{second}}</div>'.format(font=FONT.replace('"', "'"))
 # A click leaves no frame behind; moving there by keyboard shows one.
 FOCUS = ":host(:focus:not(:focus-visible)) { outline: none; }"
 READABLE = "return value == null || isNaN(value) ? 'none' : Number(value.toPrecision(4)).toString();"
@@ -138,23 +138,12 @@ class Overview:
         plot = self.figure
         self._drawing = self._window.attach(plot)
         readable = CustomJSHover(code=READABLE)
-        plot.add_tools(
-            HoverTool(
-                renderers=[self._line],
-                mode="vline",
-                tooltips=HOVER.format(
-                    first="iteration @x{0,0}",
-                    second=escape(self._labels["training"]) + " @mean{custom}, @low{custom} to @high{custom}",
-                ),
-                attachment="vertical",
-                formatters={"@mean": readable, "@low": readable, "@high": readable},
-            ),
-            HoverTool(
-                renderers=[self._rules],
-                tooltips=HOVER.format(first="iteration @x{0,0}", second="@label"),
-                attachment="vertical",
-            ),
-        )
+        formatters: dict[str, Any] = {"@mean": readable, "@low": readable, "@high": readable}
+        line = HoverTool(renderers=[self._line], mode="vline", attachment="vertical", formatters=formatters)
+        rules = HoverTool(renderers=[self._rules], attachment="vertical")
+        said = escape(self._labels["training"]) + " @mean{custom}, @low{custom} to @high{custom}"
+        self._hovers = [(line, said), (rules, "@label")]
+        plot.add_tools(line, rules)
 
     @property
     def _wants_difference(self) -> bool:
@@ -229,6 +218,8 @@ class Overview:
         self._rules.glyph.line_color = theme.landmark
         self._words.text_color = theme.muted
         self._window.restyle(self._drawing, theme)
+        for hover, said in self._hovers:
+            hover.tooltips = hover_box(f"<b>iteration @x{{0,0}}</b><br>{said}", theme)
         for axis in (*plot.xaxis, *plot.yaxis):
             axis.axis_line_color = axis.major_tick_line_color = theme.border
             axis.minor_tick_line_color = None

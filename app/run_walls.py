@@ -24,6 +24,8 @@ SMALL = {
     "& .MuiFormLabel-root": {"fontSize": "12px"},
 }
 WORDS = """
+:host { container-type: inline-size; min-width: 0; }
+@container (max-width: 40px) { .words { display: none; } }  /* a letter or two say nothing */
 .words { font-size: 12px; color: var(--dt-muted); white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .words b { color: var(--dt-text); font-weight: 600; }
 """

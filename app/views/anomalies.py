@@ -21,6 +21,7 @@ STATUS = """
 .status { font-size: 12px; color: var(--dt-muted); padding-left: 12px; white-space: nowrap; overflow: hidden;
   text-overflow: ellipsis; }
 """
+BAR = {"alignItems": "center", "gap": "8px", "padding": "0 8px 4px 8px", "minHeight": "34px", "flexWrap": "wrap"}
 SHOWN = {"Episodes": "episodes", "Findings": "findings"}
 ORDERS = {"Most important first": "score", "In order of time": "time"}
 
@@ -45,7 +46,9 @@ class Anomalies(View):
         what = "Episodes: what belongs together. Findings: everything that the rules found, one by one"
         self._what = choice(SHOWN, "episodes", what, "episodes-or-findings")
         self._order = choice(ORDERS, "score", "Order of the episodes", "episode-order")
-        self._status = pn.pane.HTML(stylesheets=[STATUS], sizing_mode="stretch_width", margin=0, align="center")
+        self._status = pn.pane.HTML(
+            stylesheets=[STATUS], sizing_mode="stretch_width", min_width=190, margin=0, align="center"
+        )
         self._tune = pmui.Button(
             label="Thresholds", icon="tune", size="small", variant="text", margin=0, css_classes=["tune"]
         )
@@ -74,7 +77,7 @@ class Anomalies(View):
             self._tune,
             sizing_mode="stretch_width",
             margin=0,
-            sx={"alignItems": "center", "gap": "8px", "padding": "0 8px 4px 8px", "minHeight": "34px"},
+            sx=BAR,
         )
         return pn.Column(
             bar, self._thresholds.layout, self._strip_place, self._list_place, sizing_mode="stretch_both", margin=0
