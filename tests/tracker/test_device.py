@@ -85,15 +85,17 @@ def test_remembering_in_the_same_pass_is_remembering():
 
 
 INTERPRETED = """
+import itertools
 import numpy as np
+import torch
 from deeptracker.tracker.device import fused
 from deeptracker.tracker.device.measure import DeviceMeasure
 from deeptracker.tracker.layers import find_layers
 from deeptracker.tracker.measure import Measure
 from tests.tracker.test_device import CPU, assert_same, network, tables
 
-for remember in (False, True):
-    model, twin = network(), network()
+for remember, order in itertools.product((False, True), (torch.contiguous_format, torch.channels_last)):
+    model, twin = network().to(memory_format=order), network()
     measure = DeviceMeasure(find_layers(model), CPU, fused)
     found = tables(measure, model, remember)
     assert_same(found, tables(Measure(find_layers(twin)), twin, remember))
@@ -122,12 +124,13 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from deeptracker.tracker.device import fused
 
-tables = {"weights": "*i64", "gradients": "*i64", "before": "*i64", "layer_of": "*i64", "starts": "*i64"}
-tables |= {"lengths": "*i64", "out": "*fp64"}
+tables = {"weights": "*i64", "gradients": "*i64", "before": "*i64", "pieces": "*i64"}
+tables |= {"layer_of": "*i64", "starts": "*i64", "lengths": "*i64", "out": "*fp64"}
 kernels = [
     (fused.measure_pieces, tables, {"KEEP": True, "BLOCK": 1024}),
-    (fused.measure_pieces, tables, {"KEEP": False, "BLOCK": 1024}),
-    (fused.merge, {"table": "*fp64", "begins": "*i64", "out": "*fp64"}, {"BLOCK": 64}),
+    (fused.measure_pieces, tables, {"KEEP": False, "BLOCK": 256}),
+    (fused.merge, {"table": "*fp64", "begins": "*i64", "out": "*fp64"}, {"BLOCK": 1}),
+    (fused.merge, {"table": "*fp64", "begins": "*i64", "out": "*fp64"}, {"BLOCK": 512}),
     (fused.pick, {"addresses": "*i64", "samples": "*i64", "out": "*fp32", "layers": "i32"}, {"BLOCK": 1024}),
     (fused.interpolate, {"ordered": "*fp32", "out": "*fp64"}, {"BLOCK": 1024}),
 ]

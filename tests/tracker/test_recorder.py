@@ -22,7 +22,7 @@ def filters_first(layer: nn.Module, tensor: torch.Tensor | None) -> np.ndarray |
     """Return a weight or gradient with output channels first, the slow way: channel by channel."""
     if tensor is None:
         return None
-    array = tensor.detach().double().numpy()
+    array = tensor.detach().double().cpu().numpy()
     if not isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
         return array
     inputs, per_group = array.shape[0] // layer.groups, array.shape[1]

@@ -44,6 +44,7 @@ def _spread(x, inside, out):
     tl.store(out + _L1, tl.sum(tl.abs(known), axis=0))
     tl.store(out + _MINIMUM, tl.min(tl.where(finite, x, float("inf")), axis=0).to(tl.float64))
     tl.store(out + _MAXIMUM, tl.max(tl.where(finite, x, float("-inf")), axis=0).to(tl.float64))
+    return known
 
 
 @triton.jit
@@ -56,6 +57,7 @@ def measure_pieces(
     weights,
     gradients,
     before,
+    pieces,
     layer_of,
     starts,
     lengths,
@@ -65,20 +67,21 @@ def measure_pieces(
 ):
     """Fill one row of `totals` per piece; `weights`, `gradients` (0: none) and `before` are addresses by layer.
 
-    With KEEP the weights before the step become those of now.
+    `pieces` are the numbers of the pieces to measure, none longer than BLOCK. With KEEP the weights before the step
+    become those of now.
     """
-    piece = tl.program_id(0)
+    piece = tl.load(pieces + tl.program_id(0))
     layer = tl.load(layer_of + piece)
     start = tl.load(starts + piece)
     within = tl.arange(0, BLOCK)
     length = tl.load(lengths + piece)
     inside = within < length
     place = start + within
-    row = out + piece.to(tl.int64) * _COLUMNS
+    row = out + piece * _COLUMNS
 
     weight = tl.load(weights + layer).to(tl.pointer_type(tl.float32))
     value = tl.load(weight + place, mask=inside, other=0.0)
-    _spread(value, inside, row)
+    wide = _spread(value, inside, row)
 
     address = tl.load(gradients + layer)
     sloped = within < tl.where(address != 0, length, 0)
@@ -88,12 +91,13 @@ def measure_pieces(
     memory = tl.load(before + layer).to(tl.pointer_type(tl.float32))
     old = tl.load(memory + place, mask=inside, other=0.0)
     pair = inside & (value - value == 0) & (old - old == 0)
-    value_known = tl.where(pair, value, 0.0)
-    old_known = tl.where(pair, old, 0.0)
-    change = tl.abs(value_known - old_known)
-    size = tl.abs(old_known)
-    exact = tl.abs(value_known.to(tl.float64) - old_known.to(tl.float64))
-    exact_size = size.to(tl.float64)
+    change = tl.where(pair, tl.abs(value - old), 0.0)
+    known = tl.where(pair, old, 0.0)
+    size = tl.abs(known)
+    # To float64 as seldom as can be: devices are slow at it.
+    wide_old = known.to(tl.float64)
+    exact = tl.abs(tl.where(pair, wide, 0.0) - wide_old)
+    exact_size = tl.abs(wide_old)
     tl.store(row + _PAIRS, tl.sum(pair.to(tl.int32), axis=0).to(tl.float64))
     tl.store(row + _CHANGE_L1, tl.sum(exact, axis=0))
     tl.store(row + _CHANGE_SQUARES, tl.sum(exact * exact, axis=0))

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from deeptracker.data_model.errors import RecordingError
 from deeptracker.tracker.device import plain
-from deeptracker.tracker.device.layout import PIECE, Layout
+from deeptracker.tracker.device.layout import Layout
 from deeptracker.tracker.device.mailbox import Mailbox
 from deeptracker.tracker.layers import RecordedLayer
 from deeptracker.tracker.quartiles import SAMPLE
+from deeptracker.tracker.sources import Sources, check
 from deeptracker.tracker.totals import (
     FILTER_COLUMNS,
     GRADIENT_QUARTILES,
@@ -26,8 +27,8 @@ from deeptracker.tracker.totals import (
 )
 from deeptracker.tracker.touched import Touched
 
-_MERGED = 64
-"""Rows of a table that a program of the merging kernel reads at a time."""
+_MERGED = 512
+"""Rows of a table that a program of the merging kernel reads at a time, at most."""
 
 
 class DeviceMeasure:
@@ -41,14 +42,11 @@ class DeviceMeasure:
         """Cut up the layers, all on one device; `fused` is the module of the kernels, None for torch's operations."""
         self._layers, self._device, self._fused = list(layers), device, fused
         self._layout = Layout.of(layers, device)
-        self._before = [torch.empty(one.layer.shape, dtype=torch.float32, device=device) for one in layers]
+        self._before = [self._room_for(one) for one in layers]
         self._mailbox = Mailbox(device)
         self._touched = Touched(layers)
-        rows = np.array(self._layout.rows_by_layer)
-        with_filters = np.array([one.layer.filters > 0 for one in layers])
-        self._filter_rows: NDArray[np.intp] = np.flatnonzero(np.repeat(with_filters, rows))
-        self._addresses = torch.empty((3, len(layers)), dtype=torch.int64, pin_memory=device.type == "cuda")
-        self._addresses[2] = torch.tensor([one.data_ptr() for one in self._before])
+        self._places = _Places(self._before, device)
+        self._sources = Sources(layers, self._in_place)
         self.remember()
 
     @property
@@ -74,7 +72,7 @@ class DeviceMeasure:
     def remember(self) -> None:
         """Copy the weights as they are now: the next measurement tells what has changed since."""
         # One launch for many tensors.
-        torch._foreach_copy_(self._before, self._values([one.weight for one in self._layers]))
+        torch._foreach_copy_(self._before, self._values())
         self._touched.note()
 
     @property
@@ -95,15 +93,13 @@ class DeviceMeasure:
         `extras` are tensors of one element on the device, like a logged loss.
         """
         self._mailbox.begin()
-        weights = [one.weight for one in self._layers]
-        values, slopes = self._values(weights), self._slopes(weights)
         reduce = self._by_torch if self._fused is None else self._by_triton
         # Triton launches on the current device, whatever its arguments lie on.
         with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
-            rows, layers, quartiles = reduce(values, slopes, remember)
+            rows, layers, quartiles = reduce(remember)
         posted = {"layers": layers, "quartiles": quartiles}
         if filters:
-            posted["rows"] = rows
+            posted["rows"] = rows.index_select(0, self._layout.filter_rows)
         if remember:
             self._touched.note()
         self._mailbox.post(posted | _together(extras))
@@ -128,74 +124,124 @@ class DeviceMeasure:
         layers[:, WEIGHT_QUARTILES : WEIGHT_QUARTILES + 3] = quartiles[: self.layers]
         layers[:, GRADIENT_QUARTILES:INTERVAL] = quartiles[self.layers :]
         if filters is not None:
-            rows = self._mailbox["rows"].numpy()
-            np.take(rows, self._filter_rows, axis=0, out=filters[:, :FILTER_COLUMNS], mode="clip")
+            filters[:, :FILTER_COLUMNS] = self._mailbox["rows"].numpy()
 
     def extras(self) -> list[float]:
         """Return the extras, as numbers. `wait` was called before."""
         arrived: list[float] = self._mailbox["extras"].tolist()
         return arrived
 
-    def _values(self, weights: Sequence[Tensor]) -> list[Tensor]:
-        return [self._checked(one, one.arrange_here(weight)) for one, weight in zip(self._layers, weights, strict=True)]
+    def _room_for(self, recorded: RecordedLayer) -> Tensor:
+        """Return memory for a layer's weights; the kernels want them in the order in which the weights lie."""
+        weight = recorded.weight
+        if self._fused is not None and weight.shape == recorded.layer.shape and _filters_outermost(weight):
+            return torch.empty_like(weight, dtype=torch.float32, requires_grad=False)
+        return torch.empty(recorded.layer.shape, dtype=torch.float32, device=self._device)
 
-    def _slopes(self, weights: Sequence[Tensor]) -> list[Tensor | None]:
-        pairs = zip(self._layers, weights, strict=True)
-        return [None if weight.grad is None else one.arrange_here(weight.grad) for one, weight in pairs]
+    def _values(self) -> list[Tensor]:
+        found = []
+        for number, one in enumerate(self._layers):
+            value = check(one, self._in_place(one, one.weight, number))
+            found.append(value.detach().view(one.layer.shape))
+        return found
 
-    def _checked(self, recorded: RecordedLayer, value: Tensor) -> Tensor:
-        if value.numel() != recorded.size:
+    def _slopes(self) -> list[Tensor | None]:
+        gradients = [(one, one.weight.grad) for one in self._layers]
+        return [None if gradient is None else one.arrange_here(gradient) for one, gradient in gradients]
+
+    def _in_place(self, recorded: RecordedLayer, tensor: Tensor, number: int | None) -> Tensor:
+        """Return a weight (`number`: of which layer) or a gradient itself where it can be read in place, else a copy.
+
+        In memory, a gradient must have one filter behind the other, a weight the order of what is remembered of it.
+        """
+        if tensor.device != self._device:
             raise RecordingError(
-                f"Layer {recorded.layer.name!r} has changed its shape from {recorded.layer.shape} to "
-                f"{tuple(value.shape)}: a run keeps its layers, record the changed model as a new run."
-            )
-        if value.device != self._device:
-            raise RecordingError(
-                f"Layer {recorded.layer.name!r} has moved from {self._device} to {value.device}: record the moved "
+                f"Layer {recorded.layer.name!r} has moved from {self._device} to {tensor.device}: record the moved "
                 "model with resume=True, or make the recorder after the model is where it is trained."
             )
-        return value.view(recorded.layer.shape)
+        plain = tensor.dtype is torch.float32 and recorded.groups == 0 and tensor.layout is torch.strided
+        if plain and (number is None or tensor.numel() == 1) and _filters_outermost(tensor):
+            return tensor
+        if number is None or tensor.numel() != recorded.size:
+            return recorded.arrange_here(tensor)
+        before = self._before[number]
+        if plain and tensor.shape == before.shape and tensor.stride() == before.stride():
+            return tensor
+        return torch.empty_like(before).copy_(recorded.arrange_here(tensor).view(before.shape))
 
-    def _by_torch(
-        self, values: list[Tensor], slopes: list[Tensor | None], remember: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _by_torch(self, remember: bool) -> tuple[Tensor, Tensor, Tensor]:
+        values, slopes, samples = self._values(), self._slopes(), self._layout.samples
         rows, layers = plain.reduce_rows(values, slopes, self._before, self._layout)
-        samples = self._layout.samples
         quartiles = torch.cat([plain.quartiles(values, samples), plain.quartiles(slopes, samples)])
         if remember:
             torch._foreach_copy_(self._before, values)
         return rows, layers, quartiles
 
-    def _by_triton(
-        self, values: list[Tensor], slopes: list[Tensor | None], remember: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _by_triton(self, remember: bool) -> tuple[Tensor, Tensor, Tensor]:
         fused, layout, count = self._fused, self._layout, self.layers
-        self._addresses[0] = torch.tensor([one.data_ptr() for one in values])
-        self._addresses[1] = torch.tensor([0 if one is None else one.data_ptr() for one in slopes])
-        addresses = self._addresses.to(self._device, non_blocking=True)
+        # Copies are held until the kernels are launched that read them.
+        held = self._sources.locate(self._touched.now(), self._places)
+        addresses = self._places.send()
         pieces = self._table(len(layout.layer_of))
-        fused.measure_pieces[(len(layout.layer_of),)](
-            addresses[0],
-            addresses[1],
-            addresses[2],
-            layout.layer_of,
-            layout.start,
-            layout.length,
-            pieces,
-            KEEP=remember,
-            BLOCK=PIECE,
-        )
+        for size, numbers in layout.sorts:
+            fused.measure_pieces[(len(numbers),)](
+                addresses[0],
+                addresses[1],
+                addresses[2],
+                numbers,
+                layout.layer_of,
+                layout.start,
+                layout.length,
+                pieces,
+                KEEP=remember,
+                BLOCK=size,
+                num_warps=1,
+            )
         rows, layers = self._table(layout.rows), self._table(count)
-        fused.merge[(layout.rows,)](pieces, layout.row_pieces, rows, BLOCK=_MERGED)
-        fused.merge[(count,)](rows, layout.layer_rows, layers, BLOCK=_MERGED)
+        few = min(1 << (layout.most_pieces - 1).bit_length(), _MERGED)
+        fused.merge[(layout.rows,)](pieces, layout.row_pieces, rows, BLOCK=few, num_warps=1 if few <= 64 else 8)
+        fused.merge[(count,)](rows, layout.layer_rows, layers, BLOCK=_MERGED, num_warps=8)
         picked = torch.empty((2 * count, SAMPLE), dtype=torch.float32, device=self._device)
         fused.pick[(2 * count,)](addresses, layout.samples, picked, count, BLOCK=SAMPLE)
         quartiles = torch.empty((2 * count, 3), dtype=torch.float64, device=self._device)
+        del held
         fused.interpolate[(2 * count,)](picked.sort(dim=1).values, quartiles, BLOCK=SAMPLE)
         return rows, layers, quartiles
 
     def _table(self, rows: int) -> Tensor:
         return torch.empty((rows, FILTER_COLUMNS), dtype=torch.float64, device=self._device)
+
+
+class _Places:
+    """The addresses of weights, gradients and remembered weights, int64 (3, layer): on the host, and sent from there.
+
+    They are written anew at a record, when what was sent for the one before has long arrived.
+    """
+
+    def __init__(self, before: Sequence[Tensor], device: torch.device) -> None:
+        self._device = device
+        self._host = torch.zeros((3, len(before)), dtype=torch.int64, pin_memory=device.type == "cuda")
+        self._array: NDArray[np.int64] = self._host.numpy()
+        self._array[2] = [one.data_ptr() for one in before]
+
+    def set_weights(self, addresses: Sequence[int]) -> None:
+        self._array[0] = addresses
+
+    def set_gradients(self, addresses: Sequence[int]) -> None:
+        self._array[1] = addresses
+
+    def send(self) -> Tensor:
+        """Return them on the device, without waiting for it."""
+        return self._host.to(self._device, non_blocking=True)
+
+
+def _filters_outermost(tensor: Tensor) -> bool:
+    """Say whether a tensor is dense, with its first axis the slowest in memory: in order, or with channels last."""
+    if tensor.is_contiguous():
+        return True
+    orders = {4: torch.channels_last, 5: torch.channels_last_3d}
+    order = orders.get(tensor.dim())
+    return order is not None and tensor.is_contiguous(memory_format=order)
 
 
 def _together(extras: Sequence[Tensor]) -> dict[str, Tensor]:

@@ -71,11 +71,15 @@ class DeferredSteps(Steps):
             self.look_ahead()
             return
         scalars = {name: _mean([_number(one, extras) for one in values]) for name, values in self._scalars}
+        table, rows = self.table, self.rows
         if taken.due.layers or taken.due.filters:
-            self._device.collect(self.table, self.rows if taken.due.filters else None)
+            if self._own is None:  # else what that measured lies in the table already
+                upcoming, upcoming_rows = self.background.filling.upcoming
+                table, rows = table if upcoming is None else upcoming, rows if upcoming_rows is None else upcoming_rows
+            self._device.collect(table, rows if taken.due.filters else None)
         if taken.due.layers:
             self.account(max(self._host_seconds, device_seconds))
-        self.background.keep(taken._replace(scalars=scalars), self.table, self.rows)
+        self.background.keep(taken._replace(scalars=scalars), table, rows)
 
     def _record(self, start: float, found: Tensor | None) -> None:
         due, measured = self.planned, self.due
