@@ -13,7 +13,7 @@ from deeptracker.tracker.device.measure import DeviceMeasure, fused_kernels
 from deeptracker.tracker.device.steps import DeferredSteps
 from deeptracker.tracker.layers import find_layers
 from deeptracker.tracker.measure import Measure
-from tests.tracker.networks import Mixed, batch, trainable
+from tests.tracker.networks import Mixed, batch, small, trainable
 from tests.tracker.sessions import Session, assert_recorded, run_twice
 from tests.tracker.test_device import assert_same, network, tables
 
@@ -132,6 +132,25 @@ def test_steps_that_a_gradient_scaler_skips_are_left_out(tmp_path, fused):
 
     run, session = run_twice(tmp_path / "run", loop, every=1, filters_every=1)
     assert_recorded(run, session, range(5))
+
+
+def test_random_numbers_stay_as_they_were(tmp_path):
+    def loop(session: Session) -> None:
+        model = small().cuda()  # with dropout
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+        session.start(model, optimizer)
+        for step in range(6):
+            x, y = (one.cuda() for one in batch(step))
+            loss = functional.cross_entropy(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            session.log(loss)
+            optimizer.step()
+            session.seen()
+        session.losses.append(float(torch.rand(1, device="cuda")))
+
+    run, session = run_twice(tmp_path / "run", loop, filters_every=1)
+    assert_recorded(run, session)
 
 
 def test_layouts_and_a_compiled_model(tmp_path):

@@ -124,11 +124,11 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from deeptracker.tracker.device import fused
 
-tables = {"weights": "*i64", "gradients": "*i64", "before": "*i64", "pieces": "*i64"}
-tables |= {"layer_of": "*i64", "starts": "*i64", "lengths": "*i64", "out": "*fp64"}
+tables = {"weights": "*i64", "gradients": "*i64", "before": "*i64", "layer_of": "*i64"}
+tables |= {"starts": "*i64", "lengths": "*i64", "out": "*fp64"}
 kernels = [
-    (fused.measure_pieces, tables, {"KEEP": True, "BLOCK": 1024}),
-    (fused.measure_pieces, tables, {"KEEP": False, "BLOCK": 256}),
+    (fused.measure_pieces, tables, {"KEEP": True, "CHUNK": 128}),
+    (fused.measure_pieces, tables, {"KEEP": False, "CHUNK": 128}),
     (fused.merge, {"table": "*fp64", "begins": "*i64", "out": "*fp64"}, {"BLOCK": 1}),
     (fused.merge, {"table": "*fp64", "begins": "*i64", "out": "*fp64"}, {"BLOCK": 512}),
     (fused.pick, {"addresses": "*i64", "samples": "*i64", "out": "*fp32", "layers": "i32"}, {"BLOCK": 1024}),

@@ -30,26 +30,19 @@ _NOWHERE = tl.constexpr(1 << 62)
 
 
 @triton.jit
-def _spread(x, inside, out):
-    finite = inside & (x - x == 0)
-    known = tl.where(finite, x, 0.0).to(tl.float64)
-    count = tl.sum(finite.to(tl.int32), axis=0)
-    mean = tl.sum(known, axis=0) / tl.maximum(count, 1)
-    apart = tl.where(finite, known - mean, 0.0)
+def _store_spread(out, inside, finite, nonzero, shift, apart, squares, l1, low, high):
+    """Put together what a program's lanes have summed up of one tensor's values."""
+    count = tl.sum(finite, axis=0)
+    total = tl.sum(apart, axis=0)
+    mean = total / tl.maximum(count, 1)
     tl.store(out + _FINITE, count.to(tl.float64))
-    tl.store(out + _NONFINITE, (tl.sum(inside.to(tl.int32), axis=0) - count).to(tl.float64))
-    tl.store(out + _NONZERO, tl.sum((known != 0).to(tl.int32), axis=0).to(tl.float64))
-    tl.store(out + _MEAN, mean)
-    tl.store(out + _SQUARES, tl.sum(apart * apart, axis=0))
-    tl.store(out + _L1, tl.sum(tl.abs(known), axis=0))
-    tl.store(out + _MINIMUM, tl.min(tl.where(finite, x, float("inf")), axis=0).to(tl.float64))
-    tl.store(out + _MAXIMUM, tl.max(tl.where(finite, x, float("-inf")), axis=0).to(tl.float64))
-    return known
-
-
-@triton.jit
-def _above(change, size, share: tl.constexpr, out):
-    tl.store(out, tl.sum((change > size * share).to(tl.int32), axis=0).to(tl.float64))
+    tl.store(out + _NONFINITE, (inside - count).to(tl.float64))
+    tl.store(out + _NONZERO, tl.sum(nonzero, axis=0).to(tl.float64))
+    tl.store(out + _MEAN, tl.where(count > 0, shift + mean, 0.0))
+    tl.store(out + _SQUARES, tl.maximum(tl.sum(squares, axis=0) - total * mean, 0.0))
+    tl.store(out + _L1, tl.sum(l1, axis=0))
+    tl.store(out + _MINIMUM, tl.min(low, axis=0).to(tl.float64))
+    tl.store(out + _MAXIMUM, tl.max(high, axis=0).to(tl.float64))
 
 
 @triton.jit
@@ -57,61 +50,112 @@ def measure_pieces(
     weights,
     gradients,
     before,
-    pieces,
     layer_of,
     starts,
     lengths,
     out,
     KEEP: tl.constexpr,  # noqa: N803 - constants of a Triton kernel are written in capitals.
-    BLOCK: tl.constexpr,  # noqa: N803
+    CHUNK: tl.constexpr,  # noqa: N803
 ):
     """Fill one row of `totals` per piece; `weights`, `gradients` (0: none) and `before` are addresses by layer.
 
-    `pieces` are the numbers of the pieces to measure, none longer than BLOCK. With KEEP the weights before the step
-    become those of now.
+    A piece is gone through by CHUNK values at a time. With KEEP the weights before the step become those of now.
+
+    The squares are those of the distances from the first value: in float64, of values that are float32, that loses
+    nothing unless values lie 1e6 times as far from the first as from each other.
     """
-    piece = tl.load(pieces + tl.program_id(0))
+    piece = tl.program_id(0)
     layer = tl.load(layer_of + piece)
     start = tl.load(starts + piece)
-    within = tl.arange(0, BLOCK)
-    length = tl.load(lengths + piece)
-    inside = within < length
-    place = start + within
-    row = out + piece * _COLUMNS
-
-    weight = tl.load(weights + layer).to(tl.pointer_type(tl.float32))
-    value = tl.load(weight + place, mask=inside, other=0.0)
-    wide = _spread(value, inside, row)
-
+    length = tl.load(lengths + piece).to(tl.int32)
+    row = out + piece.to(tl.int64) * _COLUMNS
+    weight = tl.load(weights + layer).to(tl.pointer_type(tl.float32)) + start
     address = tl.load(gradients + layer)
-    sloped = within < tl.where(address != 0, length, 0)
-    slope = tl.load(address.to(tl.pointer_type(tl.float32)) + place, mask=sloped, other=0.0)
-    _spread(slope, sloped, row + _GRADIENT)
+    slopes = address.to(tl.pointer_type(tl.float32)) + start
+    sloped = tl.where(address != 0, length, 0)
+    memory = tl.load(before + layer).to(tl.pointer_type(tl.float32)) + start
+    weight_first = tl.load(weight)
+    weight_shift = tl.where(weight_first - weight_first == 0, weight_first, 0.0).to(tl.float64)
+    slope_first = tl.load(slopes, mask=address != 0, other=0.0)
+    slope_shift = tl.where(slope_first - slope_first == 0, slope_first, 0.0).to(tl.float64)
 
-    memory = tl.load(before + layer).to(tl.pointer_type(tl.float32))
-    old = tl.load(memory + place, mask=inside, other=0.0)
-    pair = inside & (value - value == 0) & (old - old == 0)
-    change = tl.where(pair, tl.abs(value - old), 0.0)
-    known = tl.where(pair, old, 0.0)
-    size = tl.abs(known)
-    # To float64 as seldom as can be: devices are slow at it.
-    wide_old = known.to(tl.float64)
-    exact = tl.abs(tl.where(pair, wide, 0.0) - wide_old)
-    exact_size = tl.abs(wide_old)
-    tl.store(row + _PAIRS, tl.sum(pair.to(tl.int32), axis=0).to(tl.float64))
-    tl.store(row + _CHANGE_L1, tl.sum(exact, axis=0))
-    tl.store(row + _CHANGE_SQUARES, tl.sum(exact * exact, axis=0))
-    tl.store(row + _BEFORE_L1, tl.sum(exact_size, axis=0))
-    tl.store(row + _BEFORE_SQUARES, tl.sum(exact_size * exact_size, axis=0))
-    _above(change, size, 1.0, row + _ABOVE)
-    _above(change, size, 1e-1, row + _ABOVE + 1)
-    _above(change, size, 1e-2, row + _ABOVE + 2)
-    _above(change, size, 1e-3, row + _ABOVE + 3)
-    _above(change, size, 1e-4, row + _ABOVE + 4)
-    _above(change, size, 1e-5, row + _ABOVE + 5)
-    _above(change, size, 1e-6, row + _ABOVE + 6)
-    if KEEP:
-        tl.store(memory + place, value, mask=inside)
+    lanes = tl.arange(0, CHUNK)
+    none = tl.zeros((CHUNK,), tl.int32)
+    zero = tl.zeros((CHUNK,), tl.float64)
+    most = tl.full((CHUNK,), float("inf"), tl.float32)
+    w_finite, w_nonzero, w_apart, w_squares, w_l1, w_low, w_high = none, none, zero, zero, zero, most, -most
+    g_finite, g_nonzero, g_apart, g_squares, g_l1, g_low, g_high = none, none, zero, zero, zero, most, -most
+    pairs, moved, moved_squares, old_l1, old_squares = none, zero, zero, zero, zero
+    # Two counts in one number: none of them reaches 65,536.
+    above_0, above_12, above_34, above_56 = none, none, none, none
+    for at in range(0, length, CHUNK):
+        place = at + lanes
+        inside = place < length
+        value = tl.load(weight + place, mask=inside, other=0.0)
+        finite = inside & (value - value == 0)
+        known = tl.where(finite, value, 0.0)
+        wide = known.to(tl.float64)
+        apart = tl.where(finite, wide - weight_shift, 0.0)
+        w_finite += finite.to(tl.int32)
+        w_nonzero += (known != 0).to(tl.int32)
+        w_apart += apart
+        w_squares += apart * apart
+        w_l1 += tl.abs(wide)
+        w_low = tl.minimum(w_low, tl.where(finite, value, float("inf")))
+        w_high = tl.maximum(w_high, tl.where(finite, value, float("-inf")))
+
+        old = tl.load(memory + place, mask=inside, other=0.0)
+        pair = finite & (old - old == 0)
+        change = tl.where(pair, tl.abs(value - old), 0.0)
+        old_known = tl.where(pair, old, 0.0)
+        size = tl.abs(old_known)
+        wide_old = old_known.to(tl.float64)
+        exact = tl.where(pair, wide, 0.0) - wide_old
+        pairs += pair.to(tl.int32)
+        moved += tl.abs(exact)
+        moved_squares += exact * exact
+        old_l1 += tl.abs(wide_old)
+        old_squares += wide_old * wide_old
+        above_0 += (change > size).to(tl.int32)
+        above_12 += (change > size * 1e-1).to(tl.int32) + ((change > size * 1e-2).to(tl.int32) << 16)
+        above_34 += (change > size * 1e-3).to(tl.int32) + ((change > size * 1e-4).to(tl.int32) << 16)
+        above_56 += (change > size * 1e-5).to(tl.int32) + ((change > size * 1e-6).to(tl.int32) << 16)
+        if KEEP:
+            tl.store(memory + place, value, mask=inside)
+
+        slope_inside = place < sloped
+        slope = tl.load(slopes + place, mask=slope_inside, other=0.0)
+        slope_finite = slope_inside & (slope - slope == 0)
+        slope_known = tl.where(slope_finite, slope, 0.0)
+        slope_wide = slope_known.to(tl.float64)
+        slope_apart = tl.where(slope_finite, slope_wide - slope_shift, 0.0)
+        g_finite += slope_finite.to(tl.int32)
+        g_nonzero += (slope_known != 0).to(tl.int32)
+        g_apart += slope_apart
+        g_squares += slope_apart * slope_apart
+        g_l1 += tl.abs(slope_wide)
+        g_low = tl.minimum(g_low, tl.where(slope_finite, slope, float("inf")))
+        g_high = tl.maximum(g_high, tl.where(slope_finite, slope, float("-inf")))
+
+    _store_spread(row, length, w_finite, w_nonzero, weight_shift, w_apart, w_squares, w_l1, w_low, w_high)
+    _store_spread(row + _GRADIENT, sloped, g_finite, g_nonzero, slope_shift, g_apart, g_squares, g_l1, g_low, g_high)
+    tl.store(row + _PAIRS, tl.sum(pairs, axis=0).to(tl.float64))
+    tl.store(row + _CHANGE_L1, tl.sum(moved, axis=0))
+    tl.store(row + _CHANGE_SQUARES, tl.sum(moved_squares, axis=0))
+    tl.store(row + _BEFORE_L1, tl.sum(old_l1, axis=0))
+    tl.store(row + _BEFORE_SQUARES, tl.sum(old_squares, axis=0))
+    tl.store(row + _ABOVE, tl.sum(above_0, axis=0).to(tl.float64))
+    _store_two(row + _ABOVE + 1, above_12)
+    _store_two(row + _ABOVE + 3, above_34)
+    _store_two(row + _ABOVE + 5, above_56)
+
+
+@triton.jit
+def _store_two(out, counts):
+    """Store two counts that are kept in one number, of 16 bits each."""
+    total = tl.sum(counts, axis=0)
+    tl.store(out, (total & 0xFFFF).to(tl.float64))
+    tl.store(out + 1, (total >> 16).to(tl.float64))
 
 
 @triton.jit

@@ -13,10 +13,8 @@ from torch import Tensor
 from deeptracker.tracker.layers import RecordedLayer
 from deeptracker.tracker.quartiles import SAMPLE, Sampler
 
-PIECE = 1024
-"""Values of a piece, at most: what one program of the fused kernel sums up."""
-SHORT = 256
-"""Values of a piece that smaller programs sum up, for a program's lanes work whether they have a value or not."""
+PIECE = 2048
+"""Values of a piece, at most: what one program of the fused kernel sums up. Its counts have room for 32,767."""
 
 
 Counts = NDArray[np.int64]
@@ -28,9 +26,9 @@ class Layout:
 
     `layer_of`, `start` and `length` (int64, one entry per piece) say where a piece lies in its layer's values;
     `row_pieces` and `layer_rows` (one entry more than rows and layers) where each row's pieces and each layer's rows
-    begin. `sorts` are the lengths of programs with the numbers of the pieces that each is for, `most_pieces` how many
-    a row has at most, and `filter_rows` the rows that are filters. `samples`, int64 (layer, 1024), are the places of
-    the values that quartiles are taken from; -1: none. Places count values as they lie in memory.
+    begin. `most_pieces` is how many a row has at most, and `filter_rows` the rows that are filters. `samples`, int64
+    (layer, 1024), are the places of the values that quartiles are taken from; -1: none. Places count values as they
+    lie in memory.
     """
 
     sizes: tuple[int, ...]
@@ -39,7 +37,6 @@ class Layout:
     layer_of: Tensor
     start: Tensor
     length: Tensor
-    sorts: tuple[tuple[int, Tensor], ...]
     most_pieces: int
     row_pieces: Tensor
     layer_rows: Tensor
@@ -64,7 +61,6 @@ class Layout:
         layer_of = row_layer[piece_row]
         start = row_within[piece_row] * widths[layer_of] + within
         length = np.minimum(widths[layer_of] - within, PIECE)
-        by_size = ((SHORT, np.flatnonzero(length <= SHORT)), (PIECE, np.flatnonzero(length > SHORT)))
         sampler = Sampler(sizes)
         samples = np.full((len(layers), SAMPLE), -1, np.int64)
         for number, (first, last) in enumerate(zip(sampler.offsets[:-1], sampler.offsets[1:], strict=True)):
@@ -80,7 +76,6 @@ class Layout:
             put(layer_of),
             put(start),
             put(length),
-            tuple((size, put(numbers)) for size, numbers in by_size if len(numbers)),
             int(row_pieces.max()),
             put(np.append(begin, row_pieces.sum())),
             put(np.append(0, np.cumsum(rows))),

@@ -15,6 +15,7 @@ from deeptracker.data_model.errors import RecordingError
 from deeptracker.tracker.device import plain
 from deeptracker.tracker.device.layout import Layout
 from deeptracker.tracker.device.mailbox import Mailbox
+from deeptracker.tracker.device.replay import Replay
 from deeptracker.tracker.layers import RecordedLayer
 from deeptracker.tracker.quartiles import SAMPLE
 from deeptracker.tracker.sources import Sources, check
@@ -27,6 +28,8 @@ from deeptracker.tracker.totals import (
 )
 from deeptracker.tracker.touched import Touched
 
+CHUNK, WARPS = 128, 1
+"""Values that a program of the measuring kernel reads at a time, and the warps that share them."""
 _MERGED = 512
 """Rows of a table that a program of the merging kernel reads at a time, at most."""
 
@@ -47,6 +50,7 @@ class DeviceMeasure:
         self._touched = Touched(layers)
         self._places = _Places(self._before, device)
         self._sources = Sources(layers, self._in_place)
+        self._replay = Replay(device)
         self.remember()
 
     @property
@@ -96,10 +100,10 @@ class DeviceMeasure:
         reduce = self._by_torch if self._fused is None else self._by_triton
         # Triton launches on the current device, whatever its arguments lie on.
         with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
-            rows, layers, quartiles = reduce(remember)
+            rows, layers, quartiles = reduce(remember, filters)
         posted = {"layers": layers, "quartiles": quartiles}
         if filters:
-            posted["rows"] = rows.index_select(0, self._layout.filter_rows)
+            posted["rows"] = rows
         if remember:
             self._touched.note()
         self._mailbox.post(posted | _together(extras))
@@ -169,34 +173,39 @@ class DeviceMeasure:
             return tensor
         return torch.empty_like(before).copy_(recorded.arrange_here(tensor).view(before.shape))
 
-    def _by_torch(self, remember: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def _by_torch(self, remember: bool, filters: bool) -> tuple[Tensor, Tensor, Tensor]:
         values, slopes, samples = self._values(), self._slopes(), self._layout.samples
         rows, layers = plain.reduce_rows(values, slopes, self._before, self._layout)
         quartiles = torch.cat([plain.quartiles(values, samples), plain.quartiles(slopes, samples)])
         if remember:
             torch._foreach_copy_(self._before, values)
-        return rows, layers, quartiles
+        return rows.index_select(0, self._layout.filter_rows) if filters else rows, layers, quartiles
 
-    def _by_triton(self, remember: bool) -> tuple[Tensor, Tensor, Tensor]:
-        fused, layout, count = self._fused, self._layout, self.layers
+    def _by_triton(self, remember: bool, filters: bool) -> tuple[Tensor, Tensor, Tensor]:
         # Copies are held until the kernels are launched that read them.
         held = self._sources.locate(self._touched.now(), self._places)
-        addresses = self._places.send()
+        self._places.send()
+        found: tuple[Tensor, Tensor, Tensor] = self._replay(
+            (remember, filters), lambda: self._launch_kernels(remember, filters)
+        )
+        del held
+        return found
+
+    def _launch_kernels(self, remember: bool, filters: bool) -> tuple[Tensor, Tensor, Tensor]:
+        fused, layout, count, addresses = self._fused, self._layout, self.layers, self._places.there
         pieces = self._table(len(layout.layer_of))
-        for size, numbers in layout.sorts:
-            fused.measure_pieces[(len(numbers),)](
-                addresses[0],
-                addresses[1],
-                addresses[2],
-                numbers,
-                layout.layer_of,
-                layout.start,
-                layout.length,
-                pieces,
-                KEEP=remember,
-                BLOCK=size,
-                num_warps=1,
-            )
+        fused.measure_pieces[(len(layout.layer_of),)](
+            addresses[0],
+            addresses[1],
+            addresses[2],
+            layout.layer_of,
+            layout.start,
+            layout.length,
+            pieces,
+            KEEP=remember,
+            CHUNK=CHUNK,
+            num_warps=WARPS,
+        )
         rows, layers = self._table(layout.rows), self._table(count)
         few = min(1 << (layout.most_pieces - 1).bit_length(), _MERGED)
         fused.merge[(layout.rows,)](pieces, layout.row_pieces, rows, BLOCK=few, num_warps=1 if few <= 64 else 8)
@@ -204,9 +213,8 @@ class DeviceMeasure:
         picked = torch.empty((2 * count, SAMPLE), dtype=torch.float32, device=self._device)
         fused.pick[(2 * count,)](addresses, layout.samples, picked, count, BLOCK=SAMPLE)
         quartiles = torch.empty((2 * count, 3), dtype=torch.float64, device=self._device)
-        del held
         fused.interpolate[(2 * count,)](picked.sort(dim=1).values, quartiles, BLOCK=SAMPLE)
-        return rows, layers, quartiles
+        return rows.index_select(0, layout.filter_rows) if filters else rows, layers, quartiles
 
     def _table(self, rows: int) -> Tensor:
         return torch.empty((rows, FILTER_COLUMNS), dtype=torch.float64, device=self._device)
@@ -219,10 +227,11 @@ class _Places:
     """
 
     def __init__(self, before: Sequence[Tensor], device: torch.device) -> None:
-        self._device = device
         self._host = torch.zeros((3, len(before)), dtype=torch.int64, pin_memory=device.type == "cuda")
         self._array: NDArray[np.int64] = self._host.numpy()
         self._array[2] = [one.data_ptr() for one in before]
+        self.there = torch.zeros((3, len(before)), dtype=torch.int64, device=device)
+        """The same on the device, as it was sent last."""
 
     def set_weights(self, addresses: Sequence[int]) -> None:
         self._array[0] = addresses
@@ -230,9 +239,9 @@ class _Places:
     def set_gradients(self, addresses: Sequence[int]) -> None:
         self._array[1] = addresses
 
-    def send(self) -> Tensor:
-        """Return them on the device, without waiting for it."""
-        return self._host.to(self._device, non_blocking=True)
+    def send(self) -> None:
+        """Send them to the device, without waiting for it."""
+        self.there.copy_(self._host, non_blocking=True)
 
 
 def _filters_outermost(tensor: Tensor) -> bool:
