@@ -159,9 +159,7 @@ class Steps:
         scalars = learning_rates(self.optimizers)
         table, rows = self.table, self.rows
         if due.layers or due.filters:
-            # Measured where it is kept, wherever possible: a copy would go through the caches once more.
-            upcoming, upcoming_rows = self.background.filling.upcoming
-            table, rows = table if upcoming is None else upcoming, rows if upcoming_rows is None else upcoming_rows
+            table, rows = self.room()
             every_step = self.plan.layers.interval == 1
             self.measure_own(table, rows)
             self._measure.measure(table, rows if due.filters else None, remember=every_step)
@@ -172,6 +170,14 @@ class Steps:
         scalars.update(self.pending.take())
         taken = self.plan_next(activations, scalars)
         self.background.keep(taken, table, rows)
+
+    def room(self) -> tuple[Float64, Float64]:
+        """Return where layers and filters are measured to: where they are kept, wherever possible.
+
+        A copy would go through the caches once more.
+        """
+        table, rows = self.background.filling.upcoming
+        return self.table if table is None else table, self.rows if rows is None else rows
 
     def measure_own(self, table: Float64, rows: Float64) -> None:
         """Measure the user's own statistics. First of all: with `remember` the weights before are overwritten."""

@@ -127,8 +127,8 @@ from deeptracker.tracker.device import fused
 tables = {"weights": "*i64", "gradients": "*i64", "before": "*i64", "layer_of": "*i64"}
 tables |= {"starts": "*i64", "lengths": "*i64", "out": "*fp64"}
 kernels = [
-    (fused.measure_pieces, tables, {"KEEP": True, "CHUNK": 128}),
-    (fused.measure_pieces, tables, {"KEEP": False, "CHUNK": 128}),
+    (fused.measure_pieces, tables, {"KEEP": True, "CHUNK": 64}),
+    (fused.measure_pieces, tables, {"KEEP": False, "CHUNK": 64}),
     (fused.merge, {"table": "*fp64", "begins": "*i64", "out": "*fp64"}, {"BLOCK": 1}),
     (fused.merge, {"table": "*fp64", "begins": "*i64", "out": "*fp64"}, {"BLOCK": 512}),
     (fused.pick, {"addresses": "*i64", "samples": "*i64", "out": "*fp32", "layers": "i32"}, {"BLOCK": 1024}),

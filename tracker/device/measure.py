@@ -28,7 +28,7 @@ from deeptracker.tracker.totals import (
 )
 from deeptracker.tracker.touched import Touched
 
-CHUNK, WARPS = 128, 1
+CHUNK, WARPS = 64, 1
 """Values that a program of the measuring kernel reads at a time, and the warps that share them."""
 _MERGED = 512
 """Rows of a table that a program of the merging kernel reads at a time, at most."""

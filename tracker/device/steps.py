@@ -38,7 +38,7 @@ class DeferredSteps(Steps):
         """Keep what is under way, and go on with other layers."""
         self.settle()
         assert isinstance(measure, DeviceMeasure)
-        self._device = measure
+        self._device, self._has_own = measure, own is not None
         super().take_over(contents, measure, own, activations)
 
     @property
@@ -73,9 +73,8 @@ class DeferredSteps(Steps):
         scalars = {name: _mean([_number(one, extras) for one in values]) for name, values in self._scalars}
         table, rows = self.table, self.rows
         if taken.due.layers or taken.due.filters:
-            if self._own is None:  # else what that measured lies in the table already
-                upcoming, upcoming_rows = self.background.filling.upcoming
-                table, rows = table if upcoming is None else upcoming, rows if upcoming_rows is None else upcoming_rows
+            if not self._has_own:  # else what those measured lies in the tables already
+                table, rows = self.room()
             self._device.collect(table, rows if taken.due.filters else None)
         if taken.due.layers:
             self.account(max(self._host_seconds, device_seconds))
