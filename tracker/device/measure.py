@@ -15,6 +15,7 @@ from deeptracker.data_model.errors import RecordingError
 from deeptracker.tracker.device import plain
 from deeptracker.tracker.device.layout import Layout
 from deeptracker.tracker.device.mailbox import Mailbox
+from deeptracker.tracker.device.places import Places, filters_outermost
 from deeptracker.tracker.device.replay import Replay
 from deeptracker.tracker.layers import RecordedLayer
 from deeptracker.tracker.quartiles import SAMPLE
@@ -48,7 +49,7 @@ class DeviceMeasure:
         self._before = [self._room_for(one) for one in layers]
         self._mailbox = Mailbox(device)
         self._touched = Touched(layers)
-        self._places = _Places(self._before, device)
+        self._places = Places(self._before, device)
         self._sources = Sources(layers, self._in_place)
         self._replay = Replay(device)
         self.remember()
@@ -138,7 +139,7 @@ class DeviceMeasure:
     def _room_for(self, recorded: RecordedLayer) -> Tensor:
         """Return memory for a layer's weights; the kernels want them in the order in which the weights lie."""
         weight = recorded.weight
-        if self._fused is not None and weight.shape == recorded.layer.shape and _filters_outermost(weight):
+        if self._fused is not None and weight.shape == recorded.layer.shape and filters_outermost(weight):
             return torch.empty_like(weight, dtype=torch.float32, requires_grad=False)
         return torch.empty(recorded.layer.shape, dtype=torch.float32, device=self._device)
 
@@ -164,7 +165,7 @@ class DeviceMeasure:
                 "model with resume=True, or make the recorder after the model is where it is trained."
             )
         plain = tensor.dtype is torch.float32 and recorded.groups == 0 and tensor.layout is torch.strided
-        if plain and (number is None or tensor.numel() == 1) and _filters_outermost(tensor):
+        if plain and (number is None or tensor.numel() == 1) and filters_outermost(tensor):
             return tensor
         if number is None or tensor.numel() != recorded.size:
             return recorded.arrange_here(tensor)
@@ -218,39 +219,6 @@ class DeviceMeasure:
 
     def _table(self, rows: int) -> Tensor:
         return torch.empty((rows, FILTER_COLUMNS), dtype=torch.float64, device=self._device)
-
-
-class _Places:
-    """The addresses of weights, gradients and remembered weights, int64 (3, layer): on the host, and sent from there.
-
-    They are written anew at a record, when what was sent for the one before has long arrived.
-    """
-
-    def __init__(self, before: Sequence[Tensor], device: torch.device) -> None:
-        self._host = torch.zeros((3, len(before)), dtype=torch.int64, pin_memory=device.type == "cuda")
-        self._array: NDArray[np.int64] = self._host.numpy()
-        self._array[2] = [one.data_ptr() for one in before]
-        self.there = torch.zeros((3, len(before)), dtype=torch.int64, device=device)
-        """The same on the device, as it was sent last."""
-
-    def set_weights(self, addresses: Sequence[int]) -> None:
-        self._array[0] = addresses
-
-    def set_gradients(self, addresses: Sequence[int]) -> None:
-        self._array[1] = addresses
-
-    def send(self) -> None:
-        """Send them to the device, without waiting for it."""
-        self.there.copy_(self._host, non_blocking=True)
-
-
-def _filters_outermost(tensor: Tensor) -> bool:
-    """Say whether a tensor is dense, with its first axis the slowest in memory: in order, or with channels last."""
-    if tensor.is_contiguous():
-        return True
-    orders = {4: torch.channels_last, 5: torch.channels_last_3d}
-    order = orders.get(tensor.dim())
-    return order is not None and tensor.is_contiguous(memory_format=order)
 
 
 def _together(extras: Sequence[Tensor]) -> dict[str, Tensor]:
