@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,16 +16,6 @@ from tests.buckets import S3Server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
-
-# Nothing in the background: the tests must also pass, and be quiet, on a machine without a network.
-CHROMIUM_FLAGS = [
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -75,10 +64,8 @@ def browser(chromium: Path) -> Iterator[Browser]:
     """
     from playwright.sync_api import sync_playwright
 
-    root = hasattr(os, "geteuid") and os.geteuid() == 0
-    flags = [*CHROMIUM_FLAGS, *(["--no-sandbox"] if root else [])]
     with sync_playwright() as playwright:
-        instance = playwright.chromium.launch(executable_path=chromium, headless=True, args=flags)
+        instance = playwright.chromium.launch(executable_path=chromium, headless=True, args=install_chromium.flags())
         yield instance
         instance.close()
 

@@ -12,6 +12,15 @@ from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
+# Nothing in the background: it must also work, and be quiet, on a machine without a network.
+QUIET = (
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 ADVICE = """
 No Chromium could be found or installed for the browser tests; the messages above say why. What you can do:
@@ -21,6 +30,12 @@ install Chromium or Chrome as your system does it, or set CHROMIUM to the path o
 
 class ChromiumMissingError(Exception):
     """No Chromium is here."""
+
+
+def flags() -> list[str]:
+    """Return what Chromium is started with; root may start it without its sandbox only."""
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    return [*QUIET, *(["--no-sandbox"] if root else [])]
 
 
 def candidates() -> Iterator[Path]:

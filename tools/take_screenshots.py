@@ -6,9 +6,7 @@ Run: python tools/take_screenshots.py ADDRESS FOLDER, where ADDRESS is that of a
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
-from typing import Any
 
 import install_chromium
 from playwright.sync_api import Page, sync_playwright
@@ -43,10 +41,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where the pictures go")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
-    root = hasattr(os, "geteuid") and os.geteuid() == 0
-    options: dict[str, Any] = {"executable_path": str(install_chromium.find())}
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(args=["--disable-gpu", *(["--no-sandbox"] if root else [])], **options)
+        browser = playwright.chromium.launch(executable_path=install_chromium.find(), args=install_chromium.flags())
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         page.set_default_timeout(SLOWEST_MS)
         for name, query in SHOTS.items():

@@ -13,6 +13,7 @@ from deeptracker.tracker.device.measure import DeviceMeasure, fused_kernels
 from deeptracker.tracker.device.steps import DeferredSteps
 from deeptracker.tracker.layers import find_layers
 from deeptracker.tracker.measure import Measure
+from deeptracker.tracker.totals import LAYER_COLUMNS
 from tests.tracker.networks import Mixed, batch, small, trainable
 from tests.tracker.sessions import Session, assert_recorded, run_twice
 from tests.tracker.test_device import assert_same, network, tables
@@ -53,8 +54,7 @@ def test_the_device_gives_the_numbers_of_the_cpu(kernels, remember, order):
     measure = DeviceMeasure(find_layers(model.cuda()), torch.device("cuda", 0), kernels)
     measure.remember()
     random = torch.Generator().manual_seed(1)
-    out, filters = np.empty_like(expected[0]), np.empty_like(expected[1])
-    out = np.empty((len(out), out.shape[1] + 1))
+    out, filters = np.empty((measure.layers, LAYER_COLUMNS)), np.empty_like(expected[1])
     with torch.no_grad():
         for parameter in model.parameters():
             here = parameter.cpu()

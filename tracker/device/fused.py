@@ -61,8 +61,8 @@ def measure_pieces(
 
     A piece is gone through by CHUNK values at a time. With KEEP the weights before the step become those of now.
 
-    The squares are those of the distances from the first value: in float64, of values that are float32, that loses
-    nothing unless values lie 1e6 times as far from the first as from each other.
+    The squares are those of the distances from the first value, in float64: what cancels is below 1e-6 of them unless
+    values lie 1e5 times as far from the first as from each other.
     """
     piece = tl.program_id(0)
     layer = tl.load(layer_of + piece)
@@ -86,7 +86,7 @@ def measure_pieces(
     w_finite, w_nonzero, w_apart, w_squares, w_l1, w_low, w_high = none, none, zero, zero, zero, most, -most
     g_finite, g_nonzero, g_apart, g_squares, g_l1, g_low, g_high = none, none, zero, zero, zero, most, -most
     pairs, moved, moved_squares, old_l1, old_squares = none, zero, zero, zero, zero
-    # Two counts in one number: none of them reaches 65,536.
+    # Two counts in one number, of which a piece is too short to fill either half.
     above_0, above_12, above_34, above_56 = none, none, none, none
     for at in range(0, length, CHUNK):
         place = at + lanes
